@@ -37,8 +37,9 @@ $(VENV)/.stamp-venv: $(if $(VENV_WORKS),,complete-venv)
 	@touch $@
 
 complete-venv:
-	@python=$$(PYTHON="$(PYTHON)" sh tools/find_python.sh) && "$$python" -m venv $(VENV)
-	@$(BIN)/python -c "import pip" || { echo "$(VENV) does not work. Mend it with: rm -r $(VENV)" >&2; exit 1; }
+	@python=$$(PYTHON="$(PYTHON)" sh tools/find_python.sh) || exit 1; \
+	"$$python" -m venv $(VENV) && $(BIN)/python -c "import pip" || \
+		{ echo "$(VENV) cannot be used. Mend it with: rm -r $(VENV)" >&2; exit 1; }
 
 $(VENV)/.stamp-demo: $(VENV)/.stamp-venv pyproject.toml constraints.txt
 	@$(STEP) "install fdvs[cpu] into $(VENV)" $(PIP_INSTALL) -e ".[cpu]"
