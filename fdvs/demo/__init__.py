@@ -1,0 +1,1 @@
+"""A small film of our own, with known facts: for `fdvs demo`, the README and the tests."""
