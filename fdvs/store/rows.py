@@ -1,0 +1,101 @@
+"""How values become columns and come back: paths, JSON, vectors, text."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fdvs.errors import InputError
+from fdvs.records import DuplicateGroup, DuplicateMember, FrameSelection, Probe, Sentence, Span
+
+_SPACES = re.compile(r"\s+")
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def path_column(path: str) -> str | bytes:
+    """A file name is bytes on Linux: where they are not UTF-8, store the bytes."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(path)
+    return path
+
+
+def path_value(column: str | bytes) -> str:
+    return os.fsdecode(column) if isinstance(column, bytes) else column
+
+
+def text_column(text: str) -> str:
+    """Text that SQLite can hold: a lone surrogate (from broken JSON or subtitles) becomes U+FFFD."""
+    return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
+
+
+def json_column(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def vector_column(vector: NDArray[np.float32]) -> bytes:
+    """float32, little-endian, whatever the machine."""
+    if vector.ndim != 1 or not vector.size or not np.isfinite(vector).all():
+        raise InputError(f"a vector is one row of finite numbers, got shape {vector.shape}")
+    return vector.astype("<f4").tobytes()
+
+
+def vector_value(column: bytes) -> NDArray[np.float32]:
+    return np.frombuffer(column, dtype="<f4").astype(np.float32)
+
+
+def normalised(text: str) -> str:
+    """What makes two texts the same to a reader: case, spaces and a final stop do not count."""
+    return _SPACES.sub(" ", text).strip().rstrip(".!").casefold()
+
+
+def text_key(text: str) -> str:
+    """Equal for texts that are the same once normalised; empty for no text."""
+    same = normalised(text)
+    return hashlib.sha256(same.encode("utf-8", "replace")).hexdigest()[:16] if same else ""
+
+
+def probe_value(column: str | None) -> Probe | None:
+    if column is None:
+        return None
+    data = json.loads(column)
+    return Probe(**{**data, "streams": tuple(data["streams"]), "warnings": tuple(data["warnings"])})
+
+
+def selection_column(selection: FrameSelection | None) -> str | None:
+    return None if selection is None else json_column(dataclasses.asdict(selection))
+
+
+def selection_value(column: str | None) -> FrameSelection | None:
+    if column is None:
+        return None
+    data = json.loads(column)
+    return FrameSelection(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})
+
+
+def sentences_value(column: str) -> tuple[Sentence, ...]:
+    return tuple(Sentence(text, tuple(sources)) for text, sources in json.loads(column))
+
+
+def group_column(group: DuplicateGroup) -> str:
+    return json_column(dataclasses.asdict(group))
+
+
+def group_value(column: str) -> DuplicateGroup:
+    data = json.loads(column)
+    members = tuple(DuplicateMember(**{**m, "span": _span(m["span"])}) for m in data["members"])
+    span = _span(data["representative_span"])
+    return DuplicateGroup(**{**data, "representative_span": span, "members": members})
+
+
+def _span(data: Mapping[str, Any]) -> Span:
+    return Span(data["start_ms"], data["end_ms"])
