@@ -1,0 +1,1 @@
+"""Stories: from captions to a tree that can be read, exported and loaded again."""

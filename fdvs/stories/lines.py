@@ -1,0 +1,189 @@
+"""Lines: sentences with their time and sources, as the writer picks and merges them.
+
+A quoted line is verbatim between its quotes. Speech is read as one stream through the whole video, so that a sentence
+that runs over several cues, or over a clip border, is quoted whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from fdvs.records import Caption, CaptionKind, Sentence
+from fdvs.stories.evidence import ClipEvidence
+from fdvs.stories.words import clock, one_line, same_text_key, split_sentences
+
+SEEN = (CaptionKind.VISUAL, CaptionKind.ACTION, CaptionKind.OBJECTS, CaptionKind.SCREEN_TEXT)
+_PAUSE_MS = 2000  # a longer silence ends an utterance
+_UTTERANCE_CHARS = 160  # speech without full stops ends at the first cue border after this much
+_QUOTE_CHARS = 240  # sentences of one clip's speech share a quote up to this much
+_GAP_MS = 500  # a shorter gap between two lines that say the same does not end what continues
+_TIMES_NAMED = 3  # returns of a line that are named one by one
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One told sentence.
+
+    Attributes:
+        text: as written into the story, quotes included.
+        plain: the same without quotes and lead-in: what titles and comparisons read.
+        sources: ids of the captions it was made from.
+        start_ms, end_ms: the time it speaks of; grows while later clips say the same.
+        same: ids of captions that say the same, right after it.
+        returns: (start_ms, source id) of later times it came back.
+    """
+
+    text: str
+    plain: str
+    kind: CaptionKind
+    backend: str
+    sources: tuple[str, ...]
+    start_ms: int
+    end_ms: int
+    same: tuple[str, ...] = field(default=())
+    returns: tuple[tuple[int, str], ...] = field(default=())
+
+    @property
+    def key(self) -> str:
+        return same_text_key(self.plain)
+
+    def sentences(self) -> list[Sentence]:
+        """The line itself, then what is known of its repeats."""
+        told = [Sentence(self.text, self.sources)]
+        if self.same:
+            told.append(Sentence(f"This continues until {clock(self.end_ms)}.", self.same))
+        if self.returns:
+            told.append(Sentence(_returns(self.returns), tuple(source for _, source in self.returns)))
+        return told
+
+
+def _returns(returns: Sequence[tuple[int, str]]) -> str:
+    times = list(dict.fromkeys(clock(time) for time, _ in returns))
+    named = times[:_TIMES_NAMED] + (["later"] if len(times) > _TIMES_NAMED else [])
+    return f"This returns at {' and '.join([', '.join(named[:-1]), named[-1]] if named[1:] else named)}."
+
+
+def quote(text: str) -> str:
+    """The text between quotation marks, untouched: curly ones where it has straight ones inside."""
+    return f"“{text}”" if '"' in text else f'"{text}"'
+
+
+def closed(text: str) -> str:
+    """The text with a full stop where it ends in a word, so that joined sentences stay apart."""
+    return text + "." if text[-1:].isalnum() or text[-1:] in "%)" else text
+
+
+def seen_lines(evidence: ClipEvidence) -> list[Line]:
+    """What is seen in a clip, one line per sentence; on-screen text is quoted, one line per caption."""
+    lines: list[Line] = []
+    for caption in evidence.told(*SEEN):
+        if caption.kind is CaptionKind.SCREEN_TEXT:
+            plain = one_line(caption.text)
+            lines.append(_line(caption, f"On screen: {quote(plain)}", plain))
+        else:
+            lines += [_line(caption, closed(text), text) for text in split_sentences(caption.text)]
+    return lines
+
+
+def _line(caption: Caption, text: str, plain: str) -> Line:
+    span = caption.span
+    return Line(text, plain, caption.kind, caption.backend, (caption.id,), span.start_ms, span.end_ms)
+
+
+def clip_sentences(evidence: ClipEvidence) -> tuple[Sentence, ...]:
+    """The sentences of a clip node: what is seen, then what is said while it lasts."""
+    told = [Sentence(line.text, line.sources) for line in _without_repeats(seen_lines(evidence))]
+    return tuple(told + _quoted(evidence.told(CaptionKind.SPEECH)))
+
+
+def _quoted(cues: Sequence[Caption]) -> list[Sentence]:
+    """A clip's speech as quotes of whole sentences, each at most `_QUOTE_CHARS` unless one sentence is longer."""
+    quotes: list[tuple[str, tuple[str, ...]]] = []
+    for line in _utterances(cues, cut_chars=_QUOTE_CHARS):
+        if quotes and len(quotes[-1][0]) + len(line.plain) < _QUOTE_CHARS:
+            text, sources = quotes.pop()
+            quotes.append((f"{text} {line.plain}", tuple(dict.fromkeys(sources + line.sources))))
+        else:
+            quotes.append((line.plain, line.sources))
+    return [Sentence(quote(text), sources) for text, sources in quotes]
+
+
+def utterances(clips: Iterable[ClipEvidence]) -> list[Line]:
+    """All that is said in a video as whole sentences, by start."""
+    cues = [cue for evidence in clips for cue in evidence.told(CaptionKind.SPEECH)]
+    return _utterances(sorted(cues, key=lambda c: (c.span, c.id)), cut_chars=_UTTERANCE_CHARS)
+
+
+def _utterances(cues: Sequence[Caption], cut_chars: int) -> list[Line]:
+    lines: list[Line] = []
+    run: list[Caption] = []
+    length = 0
+    for cue in cues:
+        if run and (cue.span.start_ms - run[-1].span.end_ms >= _PAUSE_MS or length >= cut_chars):
+            lines += _sentences_of(run)
+            run, length = [], 0
+        text = one_line(cue.text)
+        run.append(cue)
+        pieces = split_sentences(text)
+        length = length + len(text) + 1 if len(pieces) == 1 else len(pieces[-1])
+        if text[-1:] in ".!?…。！？" and not text.endswith("..."):
+            lines += _sentences_of(run)
+            run, length = [], 0
+    return lines + (_sentences_of(run) if run else [])
+
+
+def _sentences_of(cues: Sequence[Caption]) -> list[Line]:
+    """Sentences of consecutive cues read as one text; each cites the cues whose characters it holds."""
+    texts = [one_line(cue.text) for cue in cues]
+    joined = " ".join(texts)
+    starts = [sum(len(text) + 1 for text in texts[:i]) for i in range(len(texts))]
+    lines: list[Line] = []
+    at = 0
+    for sentence in split_sentences(joined):
+        begin = joined.index(sentence, at)
+        at = begin + len(sentence)
+        used = [
+            cue
+            for cue, start, text in zip(cues, starts, texts, strict=True)
+            if start < at and begin < start + len(text)
+        ]
+        lines.append(
+            Line(
+                text=quote(sentence),
+                plain=sentence,
+                kind=CaptionKind.SPEECH,
+                backend=used[0].backend,
+                sources=tuple(dict.fromkeys(cue.id for cue in used)),
+                start_ms=used[0].span.start_ms,
+                end_ms=max(cue.span.end_ms for cue in used),
+            )
+        )
+    return lines
+
+
+def _without_repeats(lines: Iterable[Line]) -> list[Line]:
+    return list({line.key: line for line in reversed(list(lines))}.values())[::-1]
+
+
+def told_once(lines: Iterable[Line]) -> list[Line]:
+    """Lines by start, each said once: a repeat that follows on makes the earlier line last longer, a later one is
+    noted as its return. What is said aloud again is not noted, only dropped."""
+    kept: dict[str, Line] = {}
+    for line in sorted(lines, key=lambda item: item.start_ms):
+        earlier = kept.get(line.key)
+        if earlier is None:
+            kept[line.key] = line
+        elif line.kind is not CaptionKind.SPEECH:
+            kept[line.key] = _joined(earlier, line)
+    return list(kept.values())
+
+
+def _joined(earlier: Line, later: Line) -> Line:
+    if later.sources == earlier.sources:
+        return earlier
+    if later.start_ms <= earlier.end_ms + _GAP_MS and not earlier.returns:
+        same = tuple(dict.fromkeys(earlier.same + later.sources + later.same))
+        return replace(earlier, end_ms=max(earlier.end_ms, later.end_ms), same=same, returns=later.returns)
+    back = ((later.start_ms, later.sources[0]), *later.returns)
+    return replace(earlier, returns=tuple(dict.fromkeys(earlier.returns + back)))

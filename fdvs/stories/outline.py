@@ -1,0 +1,110 @@
+"""A story as an outline: what both renderings, terminal and Markdown, say and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from fdvs.records import CaptionKind, DuplicateGroup, Level, StoryNode, StoryRecord
+from fdvs.stories.words import clock
+
+HONEST = "no vision model: measured facts, text and speech only"
+MENDED_BY = "fdvs build FILE --captioner openai --captioner-model MODEL --captioner-url URL"
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A part or a chapter: its number among its like (from 1), range and title."""
+
+    level: Level
+    number: int
+    start_ms: int
+    end_ms: int
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """Sentences that begin at the same second."""
+
+    start_ms: int
+    text: str
+
+
+def honest_line(record: StoryRecord) -> str | None:
+    """What a story without a vision model says first, with the command that mends it; None for all others."""
+    captions = record.settings.get("captions", {})
+    if not isinstance(captions, Mapping) or captions.get("captioner") != "builtin":
+        return None
+    return f"{HONEST}. To have the pictures described: {MENDED_BY}"
+
+
+def summary_line(record: StoryRecord) -> str:
+    """`name · 2:03 · 8 scenes in 3 chapters · 23 clips, 15 of them repeat what came before`."""
+    counts = {level: sum(node.level is level for node in record.nodes) for level in Level}
+    tree = [_counted(counts[level], str(level)) for level in (Level.SCENE, Level.CHAPTER, Level.PART) if counts[level]]
+    clips = _counted(counts[Level.CLIP], "clip")
+    repeats = num_repeating_clips(record)
+    if repeats:
+        clips += f", {repeats} of them {'repeats' if repeats == 1 else 'repeat'} what came before"
+    return " · ".join([record.video.name, clock(record.video.duration_ms), " in ".join(tree), clips])
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def num_repeating_clips(record: StoryRecord) -> int:
+    """Clips that are a member of a duplicate group of this video, themselves or through a caption of what is seen."""
+    clips = {node.id for node in record.nodes if node.level is Level.CLIP}
+    clip_of = {c.id: c.clip_id for c in record.captions if c.kind is not CaptionKind.SPEECH}
+    repeating = {clip_of.get(member.id, member.id) for group in _own_groups(record) for member in group.members}
+    return len(repeating & clips)
+
+
+def _own_groups(record: StoryRecord) -> Iterator[DuplicateGroup]:
+    return (group for group in record.duplicates if group.representative_video_id == record.video.id)
+
+
+def outline(record: StoryRecord) -> Iterator[Heading | Paragraph]:
+    """Headings and paragraphs in reading order.
+
+    Chapters are told scene by scene; where there are parts (hours of film), chapter by chapter, so that the text stays
+    readable in one sitting.
+    """
+    by_id = {node.id: node for node in record.nodes}
+    starts = {caption.id: caption.span.start_ms for caption in record.captions}
+    starts.update((node.id, node.span.start_ms) for node in record.nodes)
+    long = any(node.level is Level.PART for node in record.nodes)
+    numbers = {Level.PART: 0, Level.CHAPTER: 0}
+    for node in record.nodes:
+        if node.level not in numbers:
+            continue
+        numbers[node.level] += 1
+        yield Heading(node.level, numbers[node.level], node.span.start_ms, node.span.end_ms, node.title)
+        if node.level is Level.CHAPTER:
+            children = [by_id[child] for child in node.children]
+            scenes = [child for child in children if child.level is Level.SCENE]
+            yield from _paragraphs([node] if long or not scenes else scenes, starts)
+
+
+def _paragraphs(nodes: list[StoryNode], starts: Mapping[str, int]) -> Iterator[Paragraph]:
+    """The nodes' sentences, those that begin in the same second together, an exact repeat in the next node left out."""
+    current: list[str] = []
+    current_ms = 0
+    before: set[str] = set()
+    for node in nodes:
+        for sentence in node.sentences:
+            if sentence.text in before:
+                continue
+            start_ms = min(starts[source] for source in sentence.sources)
+            goes_on = sentence.text.startswith(("This continues until ", "This returns at "))
+            if current and not goes_on and start_ms // 1000 != current_ms // 1000:
+                yield Paragraph(current_ms, " ".join(current))
+                current = []
+            if not current:
+                current_ms = start_ms
+            current.append(sentence.text)
+        before = {sentence.text for sentence in node.sentences}
+    if current:
+        yield Paragraph(current_ms, " ".join(current))

@@ -1,0 +1,136 @@
+"""How strongly two neighbouring clips (or scenes, or chapters) differ: the evidence that borders are chosen from.
+
+Every strength is an integer in thousandths (0..1000), rounded once, before any decision: the same borders come out on
+machines whose last float bits differ.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fdvs.records import Span
+
+_PAUSE_MS = 4000  # a silence this long counts in full
+# Dissimilarity that counts in full when a video has nothing stronger: noise is not blown up to look like cuts.
+_PICTURE_FLOOR = 0.10
+_TEXT_FLOOR = 0.50
+_WEIGHTS = {"picture": 0.5, "text": 0.3, "pause": 0.2}
+_ADJACENT_SHARE = 0.4  # the rest is the contextual comparison of a few items on either side
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What is known of n consecutive items.
+
+    Attributes:
+        edges_ms: [n + 1] ascending borders; item i is [edges_ms[i], edges_ms[i + 1]).
+        picture, text: [n, D] unit rows; a row of zeros where an item has none; None where no item has any.
+        speech: spans of speech of the whole video, by start.
+    """
+
+    edges_ms: NDArray[np.int64]
+    picture: NDArray[np.float32] | None
+    text: NDArray[np.float32] | None
+    speech: tuple[Span, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.edges_ms) - 1
+
+    def merged(self, groups: Sequence[range]) -> Signals:
+        """The same signals one level up: each group of consecutive items becomes one item (mean by duration)."""
+        starts = np.array([group.start for group in groups], dtype=np.int64)
+        edges = np.append(self.edges_ms[starts], self.edges_ms[-1])
+        lengths = np.diff(self.edges_ms).astype(np.float32)
+        return Signals(edges, _merge(self.picture, lengths, starts), _merge(self.text, lengths, starts), self.speech)
+
+
+def boundary_strengths(signals: Signals, window: int) -> NDArray[np.int64]:
+    """Strength in thousandths of the border before each item ([n]; the first is 0: nothing is before it).
+
+    Picture and text compare neighbours and the means of up to `window` items on either side; silence in speech adds to
+    a border and running speech takes from it. A signal that one side lacks has no vote there.
+    """
+    n = len(signals)
+    votes = np.zeros(n)
+    weight = np.zeros(n)
+    measured = {
+        "picture": _dissimilarity(signals.picture, window, _PICTURE_FLOOR),
+        "text": _dissimilarity(signals.text, window, _TEXT_FLOOR),
+        "pause": _pauses(signals),
+    }
+    for name, values in measured.items():
+        if values is not None:
+            known = ~np.isnan(values)
+            votes[known] += _WEIGHTS[name] * values[known]
+            weight[known] += _WEIGHTS[name]
+    strengths = np.divide(votes, weight, out=np.zeros(n), where=weight > 0)
+    strengths[:1] = 0
+    thousandths: NDArray[np.int64] = np.rint(1000 * np.clip(strengths, 0, 1)).astype(np.int64)
+    return thousandths
+
+
+def _merge(
+    rows: NDArray[np.float32] | None, lengths: NDArray[np.float32], starts: NDArray[np.int64]
+) -> NDArray[np.float32] | None:
+    if rows is None:
+        return None
+    sums = np.add.reduceat(rows * lengths[:, None], starts, axis=0, dtype=np.float64)
+    norms = np.linalg.norm(sums, axis=1, keepdims=True)
+    unit: NDArray[np.float64] = np.divide(sums, norms, out=np.zeros_like(sums), where=norms > 1e-12)
+    return unit.astype(np.float32)
+
+
+def _dissimilarity(rows: NDArray[np.float32] | None, window: int, floor: float) -> NDArray[np.float64] | None:
+    """1 - cosine at each border, scaled so that the video's strong borders reach 1; NaN where a side has nothing."""
+    if rows is None or len(rows) < 2:
+        return None
+    adjacent = 1 - _cosines(rows[:-1], rows[1:])
+    left, right = rows[:-1].copy(), rows[1:].copy()
+    for k in range(1, window):
+        left[k:] += rows[: -1 - k]
+        right[: len(right) - k] += rows[1 + k :]
+    contextual = 1 - _cosines(left, right)
+    adjacent = np.where(np.isnan(adjacent), contextual, adjacent)
+    raw = np.round(_ADJACENT_SHARE * adjacent + (1 - _ADJACENT_SHARE) * contextual, 3)
+    known = np.sort(raw[~np.isnan(raw)])
+    strong = known[int(0.95 * (len(known) - 1))] if len(known) else 0.0
+    return np.concatenate([[np.nan], np.clip(raw / max(floor, strong), 0, 1)])
+
+
+def _cosines(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
+    norms = np.linalg.norm(a, axis=1).astype(np.float64) * np.linalg.norm(b, axis=1)
+    dots = np.einsum("ij,ij->i", a, b).astype(np.float64)
+    cosines: NDArray[np.float64] = np.divide(dots, norms, out=np.full(len(a), np.nan), where=norms > 1e-9)
+    return cosines
+
+
+def _pauses(signals: Signals) -> NDArray[np.float64] | None:
+    """Length of the silence around each border, full at `_PAUSE_MS`, where speech is near; else no strength."""
+    if not signals.speech:
+        return None
+    starts = np.array([span.start_ms for span in signals.speech])
+    ends = np.maximum.accumulate([span.end_ms for span in signals.speech])
+    edges = signals.edges_ms
+    at = edges[:-1]
+    index = np.searchsorted(starts, at, side="left")
+    far = 10 * _PAUSE_MS
+    before = np.where(index > 0, ends[np.maximum(index - 1, 0)], at - far)
+    after = np.where(index < len(starts), starts[np.minimum(index, len(starts) - 1)], at + far)
+    previous = np.concatenate([edges[:1], edges[:-2]])
+    near = (before > previous) | (after < edges[1:])
+    pause = np.clip((after - before) / _PAUSE_MS, 0, 1)
+    return np.where(near, np.round(pause, 3), 0.0)
+
+
+def mean_and_deviation(strengths: NDArray[np.int64]) -> tuple[float, float]:
+    """Mean and standard deviation of integer strengths, from exact integer sums (no order of summation matters)."""
+    values = [int(value) for value in strengths]
+    if not values:
+        return 0.0, 0.0
+    n, total, squares = len(values), sum(values), sum(value * value for value in values)
+    return total / n, math.sqrt(n * squares - total * total) / n

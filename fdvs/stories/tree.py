@@ -1,0 +1,178 @@
+"""The story tree of one video: borders, text and vectors put together.
+
+Vectors: a clip's is its text's, encoded once however often the text occurs. A higher node's is the normalised mean of
+its sentences': they are few, most of them are shared with the nodes below, and so the levels above the clips cost next
+to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fdvs.errors import InputError
+from fdvs.records import CaptionKind, Level, Span, StoryNode, Video, content_id
+from fdvs.settings import Settings
+from fdvs.stories.check import validate_sources, validate_tree
+from fdvs.stories.evidence import ClipEvidence
+from fdvs.stories.segments import Layer, plan_layers
+from fdvs.stories.signals import Signals
+from fdvs.stories.writer import WRITER, ExtractiveWriter, Told
+
+if TYPE_CHECKING:
+    from fdvs.encoders.text import TextEncoder
+
+__all__ = ["BuiltStory", "ClipEvidence", "build_story", "validate_sources", "validate_tree"]
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltStory:
+    """Attributes:
+    nodes: pre-order, the video node first.
+    vectors: unit vector per node id; a node without text has none.
+    """
+
+    nodes: tuple[StoryNode, ...]
+    vectors: dict[str, NDArray[np.float32]]
+
+
+def build_story(
+    video: Video,
+    clips: Sequence[ClipEvidence],
+    settings: Settings,
+    encoder: TextEncoder,
+    *,
+    phrase_of: Callable[[ClipEvidence], str] | None = None,
+) -> BuiltStory:
+    """Cut the clips into scenes, chapters and, where needed, parts, and write the story from the bottom up.
+
+    Args:
+        clips: in time order; their spans partition [0, video.duration_ms).
+        phrase_of: short phrase for a clip's measured facts, for titles; default: the built-in captioner's.
+
+    Returns:
+        Nodes in pre-order with equal ids wherever borders and story settings are equal, and their vectors.
+
+    Raises:
+        InputError: there is no clip, or the clips do not partition the video.
+    """
+    if not clips:
+        raise InputError("a story needs at least one clip")
+    writer = ExtractiveWriter(clips, settings.story, phrase_of or _measured_phrase)
+    told = [writer.clip(i) for i in range(len(clips))]
+    memory = _Memory(encoder)
+    texts = [" ".join(sentence.text for sentence in item.sentences) for item in told]
+    memory.learn(texts)
+    layers = plan_layers(_signals(clips, texts, memory), settings.story)
+
+    levels = [[_clip_node(evidence, item) for evidence, item in zip(clips, told, strict=True)]]
+    written = [told]
+    for layer in layers:
+        below = written[-1]
+        written.append([writer.over(layer.level, below[group.start : group.stop]) for group in layer.groups])
+        levels.append(_parents(layer, written[-1], levels, settings.hash("story")))
+    nodes = _pre_order(levels)
+    validate_tree(nodes, video.duration_ms, max_children=settings.story.max_children)
+    validate_sources(nodes, {caption.id for evidence in clips for caption in evidence.captions})
+
+    vectors = _clip_vectors(levels[0], texts, memory)
+    vectors.update(_higher_vectors(levels[1:], written[1:], memory))
+    return BuiltStory(nodes, vectors)
+
+
+def _measured_phrase(evidence: ClipEvidence) -> str:
+    if evidence.facts is None:
+        return ""
+    from fdvs.captioners.builtin import facts_phrase
+
+    return facts_phrase(evidence.facts)
+
+
+class _Memory:
+    """Vectors by text: each distinct text is encoded once."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        self._encoder = encoder
+        self._vectors: dict[str, NDArray[np.float32]] = {}
+
+    def learn(self, texts: Iterable[str]) -> None:
+        new = [text for text in dict.fromkeys(texts) if text and text not in self._vectors]
+        if new:
+            self._vectors.update(zip(new, self._encoder.encode(new), strict=True))
+
+    def vector(self, text: str) -> NDArray[np.float32] | None:
+        return self._vectors.get(text)
+
+    def rows(self, texts: Sequence[str]) -> NDArray[np.float32] | None:
+        return _rows([self._vectors.get(text) for text in texts])
+
+
+def _rows(vectors: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
+    """[N, D] with zeros where there is no vector; None when there is none at all."""
+    some = next((vector for vector in vectors if vector is not None), None)
+    if some is None:
+        return None
+    empty = np.zeros_like(some, dtype=np.float32)
+    return np.stack([empty if vector is None else vector for vector in vectors]).astype(np.float32)
+
+
+def _signals(clips: Sequence[ClipEvidence], texts: Sequence[str], memory: _Memory) -> Signals:
+    edges = [evidence.clip.span.start_ms for evidence in clips] + [clips[-1].clip.span.end_ms]
+    speech = sorted(cue.span for evidence in clips for cue in evidence.told(CaptionKind.SPEECH))
+    pictures = _rows([evidence.picture for evidence in clips])
+    return Signals(np.array(edges, dtype=np.int64), pictures, memory.rows(texts), tuple(speech))
+
+
+def _clip_node(evidence: ClipEvidence, told: Told) -> StoryNode:
+    clip = evidence.clip
+    return StoryNode(clip.id, Level.CLIP, None, (), clip.span, told.title, told.sentences, WRITER)
+
+
+def _parents(layer: Layer, told: Sequence[Told], levels: list[list[StoryNode]], settings_hash: str) -> list[StoryNode]:
+    """The nodes of one layer; their children, the last of `levels`, get them as parents."""
+    below = levels[-1]
+    nodes: list[StoryNode] = []
+    for group, item in zip(layer.groups, told, strict=True):
+        children = tuple(below[i].id for i in group)
+        node_id = content_id(str(layer.level), list(children), settings_hash)
+        span = Span.union([below[i].span for i in group])
+        nodes.append(StoryNode(node_id, layer.level, None, children, span, item.title, item.sentences, WRITER))
+        for i in group:
+            below[i] = replace(below[i], parent=node_id)
+    return nodes
+
+
+def _pre_order(levels: Sequence[Sequence[StoryNode]]) -> tuple[StoryNode, ...]:
+    by_id = {node.id: node for level in levels for node in level}
+    order: list[StoryNode] = []
+    todo = [levels[-1][0].id]
+    while todo:
+        node = by_id[todo.pop()]
+        order.append(node)
+        todo += reversed(node.children)
+    return tuple(order)
+
+
+def _clip_vectors(nodes: Sequence[StoryNode], texts: Sequence[str], memory: _Memory) -> dict[str, NDArray[np.float32]]:
+    found = ((node.id, memory.vector(text)) for node, text in zip(nodes, texts, strict=True))
+    return {node_id: vector for node_id, vector in found if vector is not None}
+
+
+def _higher_vectors(
+    levels: Sequence[Sequence[StoryNode]], written: Sequence[Sequence[Told]], memory: _Memory
+) -> dict[str, NDArray[np.float32]]:
+    memory.learn(line.text for level in written for told in level for line in told.lines)
+    vectors: dict[str, NDArray[np.float32]] = {}
+    for level, stories in zip(levels, written, strict=True):
+        for node, told in zip(level, stories, strict=True):
+            rows = memory.rows([line.text for line in told.lines])
+            if rows is not None:
+                mean = rows.sum(axis=0, dtype=np.float64)
+                norm = float(np.linalg.norm(mean))
+                if norm > 1e-9:
+                    vectors[node.id] = (mean / norm).astype(np.float32)
+    return vectors
