@@ -22,11 +22,12 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 def path_column(path: str) -> str | bytes:
     """A file name is bytes on Linux: where they are not UTF-8, store the bytes."""
+    if path.isascii() or not _SURROGATES.search(path):
+        return path
     try:
-        path.encode()
-    except UnicodeEncodeError:
         return os.fsencode(path)
-    return path
+    except UnicodeEncodeError:  # never came from a file name
+        return text_column(path)
 
 
 def path_value(column: str | bytes) -> str:
@@ -79,7 +80,14 @@ def selection_value(column: str | None) -> FrameSelection | None:
     if column is None:
         return None
     data = json.loads(column)
-    return FrameSelection(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})
+    return FrameSelection(
+        clip_id=data["clip_id"],
+        sampled_ms=tuple(data["sampled_ms"]),
+        kept_ms=tuple(data["kept_ms"]),
+        similarities=tuple(data["similarities"]),
+        rule=data["rule"],
+        reference_ms=tuple(data["reference_ms"]),
+    )
 
 
 def sentences_value(column: str) -> tuple[Sentence, ...]:

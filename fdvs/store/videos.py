@@ -52,13 +52,13 @@ class VideoRows(PathRows):
             NotFoundError: nothing fits.
             AmbiguousError: several videos fit; the message lists them.
         """
-        path = path_column(os.path.abspath(name))  # noqa: PTH100  # normalises `..`
+        text, path = path_column(name), path_column(os.path.abspath(name))  # noqa: PTH100  # normalises `..`
         with self.reading() as db:
             for found in (
-                _videos(db, "WHERE id = ?", name),
+                _videos(db, "WHERE id = ?", text),
                 _videos(db, "WHERE id IN (SELECT video_id FROM paths WHERE path = ?)", path),
                 _named(db, name),
-                _videos(db, "WHERE substr(id, 1, ?) = ?", len(name), name) if len(name) >= MIN_ID_PREFIX else [],
+                _videos(db, "WHERE substr(id, 1, ?) = ?", len(name), text) if len(name) >= MIN_ID_PREFIX else [],
             ):
                 if len(found) == 1:
                     return found[0]

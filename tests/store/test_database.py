@@ -48,11 +48,9 @@ def test_folder_names_with_uri_characters_work(tmp_path: Path) -> None:
 
 def test_pragmas_of_a_library(tmp_path: Path) -> None:
     with Store.open(tmp_path, create=True) as store:
-        value = lambda name: store._db.execute(f"PRAGMA {name}").fetchone()[0]  # noqa: E731
-        assert value("journal_mode") == "wal"
-        assert value("synchronous") == 1
-        assert value("foreign_keys") == 1
-        assert value("busy_timeout") == database.BUSY_TIMEOUT_MS
+        names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        values = [store._db.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
+    assert values == ["wal", 1, 1, database.BUSY_TIMEOUT_MS]
 
 
 def test_a_file_system_without_shared_memory_is_refused(tmp_path: Path) -> None:
@@ -70,8 +68,14 @@ def test_an_open_library_is_closed_by_with_and_close_may_be_repeated(tmp_path: P
 
 def test_a_failed_block_leaves_nothing(tmp_path: Path) -> None:
     with Store.open(tmp_path, create=True) as store:
-        with pytest.raises(StoreError, match="FOREIGN KEY"), store.writing():
-            (store.put_video(Video("id", "n", 1)), store.mark_stage("no such video", "clips", "h"))
+
+        def video_and_mark_of_another() -> None:
+            with store.writing():
+                store.put_video(Video("id", "n", 1))
+                store.mark_stage("no such video", "clips", "h")
+
+        with pytest.raises(StoreError, match="FOREIGN KEY"):
+            video_and_mark_of_another()
         assert store.videos() == []
         store.put_video(Video("id", "n", 1))
         assert len(store.videos()) == 1
@@ -107,9 +111,13 @@ def test_a_full_disk_is_a_store_error_and_earlier_work_stays(tmp_path: Path) -> 
         store.put_video(Video("id", "n", 1))
         pages = store._db.execute("PRAGMA page_count").fetchone()[0]
         store._db.execute(f"PRAGMA max_page_count = {pages + 2}")
-        many = (store.put_video(Video(f"id{i}", "n" * 1000, 1)) for i in range(1000))
+
+        def too_many() -> None:
+            for i in range(1000):
+                store.put_video(Video(f"id{i}", "n" * 1000, 1))
+
         with pytest.raises(StoreError, match="full"):
-            list(many)
+            too_many()
         kept = len(store.videos())
     with Store.open(tmp_path, create=False) as store:
         assert len(store.videos()) == kept >= 1

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 from fdvs.records import (
@@ -33,7 +29,7 @@ def video(name: str = "a.mp4", seed: str = "a", num_clips: int = 3) -> Video:
 
 def caption(clip: Clip, text: str = "A dog runs.", outcome: Outcome = Outcome.OK, reason: str = "") -> Caption:
     return Caption(
-        id=content_id("caption", clip.id, text),
+        id=content_id("caption", clip.id, ascii(text)),
         clip_id=clip.id,
         span=clip.span,
         kind=CaptionKind.VISUAL,
@@ -81,7 +77,7 @@ def tree(of: Video, texts: list[str]) -> tuple[StoryNode, ...]:
 def vectors(nodes: tuple[StoryNode, ...], dimension: int = 4) -> dict[str, NDArray[np.float32]]:
     found = {}
     for node in nodes:
-        row = np.random.default_rng(int(content_id("v", node.text)[2:], 16)).normal(size=dimension)
+        row = np.random.default_rng(int(content_id("v", ascii(node.text))[2:], 16)).normal(size=dimension)
         found[node.id] = (row / np.linalg.norm(row)).astype(np.float32)
     return found
 
@@ -102,20 +98,3 @@ def fill(store: Store, of: Video, texts: list[str]) -> None:
         clips_hash="clips-1",
         captions_hash="captions-1",
     )
-
-
-@dataclass(frozen=True)
-class Samples:
-    """The builders above, for tests to call."""
-
-    video: Callable[..., Video] = video
-    caption: Callable[..., Caption] = caption
-    clip_row: Callable[..., ClipRow] = clip_row
-    tree: Callable[..., tuple[StoryNode, ...]] = tree
-    vectors: Callable[..., dict[str, NDArray[np.float32]]] = vectors
-    fill: Callable[..., None] = fill
-
-
-@pytest.fixture
-def samples() -> Samples:
-    return Samples()
