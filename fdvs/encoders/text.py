@@ -1,0 +1,43 @@
+"""Sentences in, unit vectors out: the seam that search, the story tree and textual redundancy share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fdvs.encoders.registry import build
+
+PLAIN = {"minilm": "fdvs.encoders.minilm:MiniLM"}
+WITH_ARGUMENT = {"sentence-transformers": "fdvs.encoders.sentence_transformers:SentenceTransformersEncoder"}
+
+
+class TextEncoder(Protocol):
+    """Turns texts into unit vectors whose dot product is their similarity.
+
+    The vector of a text never depends on the texts it is encoded with: ids, resumed builds and stored vectors rely on
+    it.
+    """
+
+    @property
+    def name(self) -> str:
+        """Stored beside every vector; vectors of different names are never compared."""
+
+    @property
+    def dimension(self) -> int: ...
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """`[N, D]` float32, one unit row per text, in order. An empty text has a vector; no text gives `[0, D]`."""
+
+
+def text_encoder(spec: str) -> TextEncoder:
+    """The encoder that `spec` names: `minilm` (in the package) or `sentence-transformers:NAME_OR_FOLDER`.
+
+    Raises:
+        UnknownBackendError: no such name.
+        UsageError: a model name is missing or superfluous.
+        BackendUnavailableError: the packages or the weights it needs are not here.
+    """
+    return cast(TextEncoder, build("text encoder", spec, PLAIN, WITH_ARGUMENT))
