@@ -19,7 +19,8 @@ _PAUSE_MS = 4000  # a silence this long counts in full
 # Dissimilarity that counts in full when a video has nothing stronger: noise is not blown up to look like cuts.
 _PICTURE_FLOOR = 0.10
 _TEXT_FLOOR = 0.50
-_WEIGHTS = {"picture": 0.5, "text": 0.3, "pause": 0.2}
+_FACTS_FLOOR = 0.40
+_WEIGHTS = {"picture": 0.5, "facts": 0.2, "text": 0.3, "pause": 0.2}
 _ADJACENT_SHARE = 0.4  # the rest is the contextual comparison of a few items on either side
 
 
@@ -31,12 +32,14 @@ class Signals:
         edges_ms: [n + 1] ascending borders; item i is [edges_ms[i], edges_ms[i + 1]).
         picture, text: [n, D] unit rows; a row of zeros where an item has none; None where no item has any.
         speech: spans of speech of the whole video, by start.
+        facts: [n] how much item i differs from item i - 1 in what was measured, 0..1; NaN where one has no facts.
     """
 
     edges_ms: NDArray[np.int64]
     picture: NDArray[np.float32] | None
     text: NDArray[np.float32] | None
     speech: tuple[Span, ...] = ()
+    facts: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.edges_ms) - 1
@@ -46,13 +49,16 @@ class Signals:
         starts = np.array([group.start for group in groups], dtype=np.int64)
         edges = np.append(self.edges_ms[starts], self.edges_ms[-1])
         lengths = np.diff(self.edges_ms).astype(np.float32)
-        return Signals(edges, _merge(self.picture, lengths, starts), _merge(self.text, lengths, starts), self.speech)
+        facts = None if self.facts is None else self.facts[starts]
+        pictures, texts = _merge(self.picture, lengths, starts), _merge(self.text, lengths, starts)
+        return Signals(edges, pictures, texts, self.speech, facts)
 
 
 def boundary_strengths(signals: Signals, window: int) -> NDArray[np.int64]:
     """Strength in thousandths of the border before each item ([n]; the first is 0: nothing is before it).
 
-    Picture and text compare neighbours and the means of up to `window` items on either side; silence in speech adds to
+    Picture and text compare neighbours and the means of up to `window` items on either side; facts compare neighbours;
+    silence in speech adds to
     a border and running speech takes from it. A signal that one side lacks has no vote there.
     """
     n = len(signals)
@@ -60,6 +66,7 @@ def boundary_strengths(signals: Signals, window: int) -> NDArray[np.int64]:
     weight = np.zeros(n)
     measured = {
         "picture": _dissimilarity(signals.picture, window, _PICTURE_FLOOR),
+        "facts": None if signals.facts is None else _scaled(signals.facts, _FACTS_FLOOR),
         "text": _dissimilarity(signals.text, window, _TEXT_FLOOR),
         "pause": _pauses(signals),
     }
@@ -96,10 +103,17 @@ def _dissimilarity(rows: NDArray[np.float32] | None, window: int, floor: float) 
         right[: len(right) - k] += rows[1 + k :]
     contextual = 1 - _cosines(left, right)
     adjacent = np.where(np.isnan(adjacent), contextual, adjacent)
-    raw = np.round(_ADJACENT_SHARE * adjacent + (1 - _ADJACENT_SHARE) * contextual, 3)
-    known = np.sort(raw[~np.isnan(raw)])
-    strong = known[int(0.95 * (len(known) - 1))] if len(known) else 0.0
-    return np.concatenate([[np.nan], np.clip(raw / max(floor, strong), 0, 1)])
+    both = _ADJACENT_SHARE * adjacent + (1 - _ADJACENT_SHARE) * contextual
+    return _scaled(np.concatenate([[np.nan], both]), floor)
+
+
+def _scaled(raw: NDArray[np.float64], floor: float) -> NDArray[np.float64]:
+    """Rounded to thousandths, then divided by the 95th percentile (by `floor` where that is smaller), at most 1."""
+    rounded = np.round(raw, 3)
+    known = np.sort(rounded[~np.isnan(rounded)])
+    strong = float(known[int(0.95 * (len(known) - 1))]) if len(known) else 0.0
+    scaled: NDArray[np.float64] = np.clip(rounded / max(floor, strong), 0, 1)
+    return scaled
 
 
 def _cosines(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -124,7 +125,17 @@ def _signals(clips: Sequence[ClipEvidence], texts: Sequence[str], memory: _Memor
     edges = [evidence.clip.span.start_ms for evidence in clips] + [clips[-1].clip.span.end_ms]
     speech = sorted(cue.span for evidence in clips for cue in evidence.told(CaptionKind.SPEECH))
     pictures = _rows([evidence.picture for evidence in clips])
-    return Signals(np.array(edges, dtype=np.int64), pictures, memory.rows(texts), tuple(speech))
+    facts = _facts_differences(clips)
+    return Signals(np.array(edges, dtype=np.int64), pictures, memory.rows(texts), tuple(speech), facts)
+
+
+def _facts_differences(clips: Sequence[ClipEvidence]) -> NDArray[np.float64] | None:
+    if all(evidence.facts is None for evidence in clips):
+        return None
+    from fdvs.captioners.builtin import compare
+
+    pairs = pairwise(evidence.facts for evidence in clips)
+    return np.array([np.nan, *(compare(a, b) if a and b else np.nan for a, b in pairs)])
 
 
 def _clip_node(evidence: ClipEvidence, told: Told) -> StoryNode:
