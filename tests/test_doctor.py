@@ -141,6 +141,13 @@ def test_sentence_encoder_is_compared_with_its_recorded_digest(tmp_path: Path, m
     assert check("sentence encoder").status is Status.ERROR
 
 
+def test_shipped_files_of_the_sentence_encoder_have_their_recorded_digests() -> None:
+    for name in ("model.onnx", "tokenizer.json"):
+        digest = hashlib.sha256((doctor.ENCODER_FOLDER / name).read_bytes()).hexdigest()
+        assert doctor._recorded_digest(name) == digest
+    assert check("sentence encoder").status is Status.OK
+
+
 def test_library_states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert check("library").status is Status.ABSENT
     (tmp_path / "file").touch()

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
     ("records", "errors", "settings"),
     ("media", "encoders", "captioners", "kernels", "redundancy", "stories", "store", "demo"),
-    ("retrieval",),
+    ("retrieval", "pipeline"),
     ("batch", "api", "doctor"),
     ("cli",),
 )

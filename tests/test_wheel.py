@@ -71,10 +71,9 @@ def test_wheel_has_one_top_level_package(built: Built) -> None:
 
 def test_wheel_has_the_files_that_no_import_would_miss(built: Built) -> None:
     names = built.wheel_names()
-    for name in ("fdvs/py.typed", "fdvs/encoders/minilm/LICENSE"):
-        assert name in names
-    assert any(name.startswith("fdvs/encoders/minilm/") and name.endswith(".onnx") for name in names)
-    assert any(name.startswith("fdvs/encoders/minilm/") and "tokenizer" in name for name in names)
+    for name in ("LICENSE", "NOTICE", "SHA256SUMS", "model.onnx", "tokenizer.json"):
+        assert f"fdvs/encoders/minilm/{name}" in names
+    assert "fdvs/py.typed" in names
     assert any(name.startswith("fdvs/") and name.endswith(".schema.json") for name in names)
     licences = {name.partition("/licenses/")[2] for name in names if "/licenses/" in name}
     assert licences >= {"LICENSE", "NOTICE", "fdvs/encoders/minilm/LICENSE"}
