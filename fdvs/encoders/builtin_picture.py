@@ -18,12 +18,15 @@ from fdvs.errors import ShapeError
 
 SIZE, LUMA_SIZE, CHROMA_SIZE = 64, 32, 8
 LUMA_COUNT, CHROMA_COUNT = 192, 32  # 192 + 2 * 32 = 256; the luma count includes the two numbers of the mean
-NOISE = 1.0  # grey levels: coefficients below it are damped in proportion, above it by their root
-MEAN_WEIGHT, CHROMA_WEIGHT = 0.5, 1.0
+# Grey levels; coefficients below it count in proportion, above it by their root. Low enough that slides on one
+# background stay apart (all eight of the shared talk at 0.97), high enough that noise of two grey levels on an almost
+# flat picture stays above 0.99.
+NOISE = 0.5
+MEAN_WEIGHT = 0.5
 
 
 class BuiltinPictureEncoder:
-    """`PictureEncoder` of 256 dimensions: deterministic, no model, about 0.05 ms per picture."""
+    """`PictureEncoder` of 256 dimensions: deterministic, no model, about 0.03 ms per picture in batches of 8."""
 
     name = "builtin"
     dimension = LUMA_COUNT + 2 * CHROMA_COUNT
@@ -62,8 +65,8 @@ def describe(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
             MEAN_WEIGHT * np.sqrt(mean),
             MEAN_WEIGHT * np.sqrt(255 - mean),
             _damped(luma[:, 1:]),
-            CHROMA_WEIGHT * _damped(chroma[0]),
-            CHROMA_WEIGHT * _damped(chroma[1]),
+            _damped(chroma[0]),
+            _damped(chroma[1]),
         ],
         axis=1,
     )

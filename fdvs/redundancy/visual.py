@@ -35,9 +35,9 @@ def select_frames(
             (mean_similarity).
 
     Returns:
-        The kept times and, for every sample, its cosine to its reference, rounded to 1e-3: to the keyframe
-        (mean_similarity) or to the most similar frame kept before it (greedy; 1 for the first). No sample gives an
-        empty selection; otherwise at least one frame is kept.
+        The kept times and, for every sample, its cosine to its reference, rounded to 1e-3. The reference is the
+        keyframe (mean_similarity) or the most similar frame kept before (greedy; of equals the earliest); the first
+        sample refers to itself. No sample gives an empty selection; otherwise at least one frame is kept.
 
     Raises:
         ShapeError: `vectors` is not `[N, D]` with N times.
@@ -49,37 +49,46 @@ def select_frames(
         raise InputError(f"times of clip {clip_id} are not in ascending order: {list(times_ms)}")
     rows = [row for row, time in enumerate(times_ms) if row == 0 or time != times_ms[row - 1]]
     unit = vectors[rows].astype(np.float64)
-    if not np.allclose(np.linalg.norm(unit, axis=1), 1, atol=1e-3):
+    lengths = np.linalg.norm(unit, axis=1, keepdims=True)
+    if not np.allclose(lengths, 1, atol=1e-3):
         raise InputError(f"picture vectors of clip {clip_id} are not of length 1")
+    unit /= lengths
     cosines: list[list[float]] = np.clip(np.round(unit @ unit.T, 3), -1, 1).tolist()  # [N, N]
-    kept: list[int] = []
-    similarities: list[float] = []
-    if cosines and settings.rule == "greedy":
-        kept, similarities = _greedy(cosines, settings.threshold)
-    elif cosines:
-        kept, similarities = _mean_similarity(cosines[0], settings)
     times = tuple(times_ms[row] for row in rows)
-    return FrameSelection(clip_id, times, tuple(times[i] for i in kept), tuple(similarities), settings.rule)
+    if not times:
+        return FrameSelection(clip_id, (), (), (), settings.rule)
+    if settings.rule == "greedy":
+        kept, references = _greedy(cosines, settings.threshold)
+    else:
+        kept, references = _mean_similarity(cosines[0], settings), [0] * len(times)
+    return FrameSelection(
+        clip_id=clip_id,
+        sampled_ms=times,
+        kept_ms=tuple(times[i] for i in kept),
+        similarities=tuple(cosines[i][reference] for i, reference in enumerate(references)),
+        rule=settings.rule,
+        reference_ms=tuple(times[reference] for reference in references),
+    )
 
 
-def _greedy(cosines: list[list[float]], threshold: float) -> tuple[list[int], list[float]]:
-    kept, similarities = [0], [1.0]
+def _greedy(cosines: list[list[float]], threshold: float) -> tuple[list[int], list[int]]:
+    """The kept samples, and for every sample the one it was compared with."""
+    kept, references = [0], [0]
     for i in range(1, len(cosines)):
-        nearest = max(cosines[i][j] for j in kept)
-        similarities.append(nearest)
-        if nearest < threshold:
+        nearest = max(kept, key=lambda j: cosines[i][j])  # of equals the earliest
+        references.append(nearest)
+        if cosines[i][nearest] < threshold:
             kept.append(i)
-    return kept, similarities
+    return kept, references
 
 
-def _mean_similarity(to_keyframe: list[float], settings: FrameSettings) -> tuple[list[int], list[float]]:
-    similarities = [1.0, *to_keyframe[1:]]
-    counted = similarities if settings.include_keyframe_in_mean else similarities[1:]
+def _mean_similarity(to_keyframe: list[float], settings: FrameSettings) -> list[int]:
+    counted = to_keyframe if settings.include_keyframe_in_mean else to_keyframe[1:]
     if not counted:
-        return [0], similarities
+        return [0]
     mean = sum(counted) / len(counted)
-    kept = [i for i, similarity in enumerate(similarities) if similarity < mean - EPSILON]
+    kept = [i for i, similarity in enumerate(to_keyframe) if similarity < mean - EPSILON]
     # A clip whose frames are all alike has none below the mean; it must not lose its last frame.
     if not kept or (settings.always_keep_keyframe and kept[0] != 0):
         kept.insert(0, 0)
-    return kept, similarities
+    return kept
