@@ -17,7 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import fdvs
+from fdvs import __version__
 
 # Distributions of the core, and what each optional one brings: (distribution, extra, what it is for).
 CORE = ("av", "numpy", "pillow", "onnxruntime", "tokenizers", "pysubs2", "typer", "click", "rich")
@@ -129,7 +129,7 @@ def _install(extra: str = "") -> str:
 
 
 def _python() -> Check:
-    detail = f"fdvs {fdvs.__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    detail = f"fdvs {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     return Check("fdvs", Status.OK, detail)
 
 

@@ -85,7 +85,7 @@ def test_imports_point_one_way() -> None:
         here, there = part_of(found.path), rest.partition(".")[0]
         if package != "fdvs" or here in {"__init__", "__main__"} or there == "__version__":
             continue
-        if LAYER_OF[there] > LAYER_OF[here]:
+        if LAYER_OF.get(there, LAYER_OF["api"]) > LAYER_OF[here]:  # names of fdvs itself come from the API
             wrong.append(str(found))
     assert not wrong
 
