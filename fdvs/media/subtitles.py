@@ -16,6 +16,7 @@ import itertools
 import os
 import re
 import unicodedata
+import warnings as python_warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -43,6 +44,7 @@ MIN_FILE_BYTES: Final = 65_536  # of a sidecar are always read
 BYTES_PER_CHAR: Final = 8  # of a sidecar are read for each character allowed: times, markup and wide encodings
 NO_END_MS: Final = 5_000  # a cue without a usable end is shown until the next one, at most this long
 SAME_MS: Final = 50  # times that differ by no more are the same: formats round differently
+MIN_ROLLING_CUES: Final = 4  # fewer say nothing about the habits of a track
 FLASH_MS: Final = 60  # automatic WebVTT captions show each finished line alone for 10 ms
 
 # ISO 639-2 as MP4 and Matroska tag their tracks → ISO 639-1 as file names do, so that both can be compared.
@@ -63,6 +65,7 @@ _TIME = r"(?:([0-9]{1,6}):)?([0-9]{1,2}):([0-9]{1,2})(?:[.,]([0-9]{1,3}))?"
 _TIMING = re.compile(rf"\s*(-?){_TIME}\s*-{{2,}}>\s*(-?){_TIME}(?:\s.*)?")
 _VOICE = re.compile(r"<v(?:\.[^\s<>]*)?\s+([^<>]+)>")
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>|</>|<[0-9][0-9:.]*>")  # each stops at the next "<": linear
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _ASS_OVERRIDE = re.compile(r"\{\\[^{}]*\}")
 _ASS_PREFIX_FIELDS = 8  # ReadOrder, Layer, Style, Name, MarginL, MarginR, MarginV, Effect; the ninth is the text
 # Marks that turn the direction of surrounding text, byte-order marks, soft hyphens. Joiners stay: scripts need them.
@@ -148,8 +151,7 @@ def clean_lines(text: str) -> tuple[str, ...]:
     text = html.unescape(_ASS_OVERRIDE.sub("", _TAG.sub("", text))).translate(_INVISIBLE)
     lines, room = [], MAX_CUE_CHARS
     for line in re.split(r"[\n\r\v\f\x85\u2028\u2029]", text):
-        plain = "".join(" " if unicodedata.category(char) in ("Cc", "Cs", "Zs") else char for char in line)
-        plain = " ".join(plain.split())[:room]
+        plain = " ".join(_CONTROL.sub(" ", line).split())[:room]
         if plain:
             lines.append(plain)
             room -= len(plain)
@@ -340,7 +342,9 @@ def _parse_ass(text: str) -> tuple[list[RawCue], list[str]]:
             break
         wanted.append(line[: MAX_CUE_CHARS * 4])
     try:
-        parsed = pysubs2.SSAFile.from_string("\n".join(wanted), format_="ass")
+        with python_warnings.catch_warnings():  # pysubs2 warns about layers and margins, which are not used here
+            python_warnings.simplefilter("ignore")
+            parsed = pysubs2.SSAFile.from_string("\n".join(wanted), format_="ass")
     except (Pysubs2Error, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
         return [], [f"is not valid ASS ({type(error).__name__})"]
     cues = []
@@ -580,7 +584,7 @@ def reduce_rolling(cues: Sequence[RawCue]) -> tuple[list[RawCue], int]:
     the words it shares with the end of the cue before, so every word is told once, at the time it first appeared, and
     a cue ends where the next begins.
     """
-    if len(cues) < 3:
+    if len(cues) < MIN_ROLLING_CUES:
         return list(cues), 0
     rolling = sum(_rolls(a, b) for a, b in itertools.pairwise(cues))
     if 2 * rolling < len(cues) - 1:
