@@ -162,8 +162,9 @@ class Clip:
 class FrameSelection:
     """What visual redundancy kept of a clip.
 
-    `similarities[i]` is the cosine of sample i to its reference under `rule` (the clip's first sample, or the most
-    similar frame kept before); `kept_ms` is a subset of the clip's sampled times, in time order.
+    `similarities[i]` is the cosine of sample i to the sample at `reference_ms[i]` under `rule` (the clip's first
+    sample, or the most similar frame kept before; a frame compared with nothing refers to itself, similarity 1);
+    `kept_ms` is a subset of the clip's sampled times, in time order.
     """
 
     clip_id: str
@@ -171,6 +172,7 @@ class FrameSelection:
     kept_ms: tuple[int, ...]
     similarities: tuple[float, ...]
     rule: str
+    reference_ms: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

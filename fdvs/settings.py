@@ -120,6 +120,16 @@ class Settings:
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
+def settings_to_json(settings: Settings) -> dict[str, Any]:
+    """All settings as plain data, for another process."""
+    return dataclasses.asdict(settings)
+
+
+def settings_from_json(data: Mapping[str, Any]) -> Settings:
+    """Inverse of `settings_to_json`."""
+    return Settings(profile=data["profile"], **{stage: cls(**data[stage]) for stage, cls in STAGES.items()})
+
+
 STAGES: dict[str, type[Any]] = {
     "clips": ClipSettings,
     "frames": FrameSettings,

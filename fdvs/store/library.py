@@ -8,10 +8,10 @@ from pathlib import Path
 
 from fdvs.records import DuplicateGroup
 from fdvs.store.database import INDEX_FOLDER, THUMBNAIL_FOLDER, readable_errors
-from fdvs.store.search_rows import SearchRows
+from fdvs.store.imports import ImportRows
 
 
-class Store(SearchRows):
+class Store(ImportRows):
     """A library over one SQLite connection, for use by one thread.
 
     Several processes may write at once (short transactions that wait for each other) while others read. Work is
@@ -19,7 +19,7 @@ class Store(SearchRows):
 
     Open it with `Store.open(folder, create=…)` or `Store.in_memory()`; close it, or use it as a context manager. The
     operations: paths (`paths.py`), videos, marks and status (`videos.py`), clips and captions (`clips.py`), stories
-    (`stories.py`), what search needs (`search_rows.py`).
+    (`stories.py`), what search needs (`search_rows.py`), captions made elsewhere (`imports.py`).
     """
 
     def forget(self, video_id: str) -> tuple[Path, ...]:

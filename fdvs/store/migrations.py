@@ -112,6 +112,18 @@ M001_INITIAL = Migration(
             FOREIGN KEY (clip_key, captions_hash) REFERENCES captioned(clip_key, captions_hash) ON DELETE CASCADE
         ) WITHOUT ROWID
         """,
+        # Captions made elsewhere and added to a built video; every later story of it is told from them too.
+        """
+        CREATE TABLE imported_captions (
+            video_id TEXT NOT NULL REFERENCES videos(id) ON DELETE CASCADE,
+            ordinal INTEGER NOT NULL,
+            start_ms INTEGER NOT NULL,
+            end_ms INTEGER NOT NULL,
+            kind TEXT NOT NULL,
+            text TEXT NOT NULL,
+            PRIMARY KEY (video_id, ordinal)
+        ) WITHOUT ROWID
+        """,
         """
         CREATE TABLE stories (
             video_id TEXT PRIMARY KEY REFERENCES videos(id) ON DELETE CASCADE,

@@ -1,0 +1,177 @@
+"""What a build costs, as ratios to plain decoding within one run.
+
+    python benchmarks/build_cost.py --videos ../shared/data/videos --rounds 3 --save benchmarks/results/build_cost.md
+
+D is the CPU time (user + system) of `ffmpeg -v error -threads 1 -i FILE -map 0:v:0 -f null -` on the same file in the
+same round. Every figure is the CPU time of whole processes, start-up and children included, median over the rounds.
+Needs the ffmpeg command. Exits with 1 when a gate does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+FILES = (
+    "bbb_full_448x252.mkv",
+    "lecture_deep_learning_welcome.mp4",
+    "talk_slides_laion_1080p.mp4",
+    "static_camera_one_by_one.mp4",
+    "tears_of_steel_battle_vp8.webm",
+    "bbb_30s_360p.ts",
+)
+TALK = "talk_slides_laion_1080p.mp4"
+MODES = {
+    "frames": ["--screen-text", "off", "--until", "frames"],
+    "build": ["--screen-text", "off"],
+    "keyframes": ["--screen-text", "off", "--frames", "keyframes"],
+}
+
+
+@dataclass
+class Run:
+    """CPU seconds and the peak resident size of the largest process of one command."""
+
+    cpu_s: float
+    peak_mib: float
+
+
+def measure(command: list[str]) -> Run:
+    """Run a command to its end; children that it waited for are counted in."""
+    pid = os.spawnv(os.P_NOWAIT, command[0], command)
+    _, status, usage = os.wait4(pid, 0)
+    if status:
+        raise SystemExit(f"failed with status {status}: {' '.join(command)}")
+    return Run(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def measure_quietly(command: list[str]) -> Run:
+    """`measure` with stdout and stderr thrown away."""
+    saved = os.dup(1), os.dup(2)
+    with Path(os.devnull).open("w") as null:
+        os.dup2(null.fileno(), 1)
+        os.dup2(null.fileno(), 2)
+        try:
+            return measure(command)
+        finally:
+            os.dup2(saved[0], 1)
+            os.dup2(saved[1], 2)
+            os.close(saved[0])
+            os.close(saved[1])
+
+
+@dataclass
+class FileFigures:
+    decode_s: list[float] = field(default_factory=list)
+    mode_s: dict[str, list[float]] = field(default_factory=lambda: {mode: [] for mode in MODES})
+    peak_mib: float = 0.0
+    samples: int = 0
+
+    def ratio(self, mode: str) -> float:
+        return statistics.median(m / d for m, d in zip(self.mode_s[mode], self.decode_s, strict=True))
+
+
+def run_all(videos: Path, rounds: int) -> dict[str, FileFigures]:
+    ffmpeg = shutil.which("ffmpeg")
+    if ffmpeg is None:
+        raise SystemExit("needs the ffmpeg command")
+    figures = {name: FileFigures() for name in FILES}
+    for _ in range(rounds):
+        for name in FILES:
+            one, path = figures[name], str(videos / name)
+            one.decode_s.append(
+                measure_quietly([ffmpeg, "-v", "error", "-threads", "1", "-i", path, "-map", "0:v:0", "-f", "null", "-"])
+                .cpu_s
+            )
+            for mode, flags in MODES.items():
+                with tempfile.TemporaryDirectory() as library:
+                    command = [sys.executable, "-m", "fdvs.cli.main", "build", path, "-L", library, "--jobs", "1", *flags]
+                    run = measure_quietly(command)
+                    one.mode_s[mode].append(run.cpu_s)
+                    one.peak_mib = max(one.peak_mib, run.peak_mib)
+                    if mode == "build":
+                        one.samples = count_samples(name, library)
+    return figures
+
+
+def count_samples(name: str, library: str) -> int:
+    shown = subprocess.run(
+        [sys.executable, "-m", "fdvs.cli.main", "redundancy", name, "-L", library, "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return int(json.loads(shown.stdout)["frames_sampled"])
+
+
+def summed_ratio(figures: dict[str, FileFigures], mode: str) -> float:
+    """Sum over files, per round, then the median of the rounds."""
+    rounds = range(len(next(iter(figures.values())).decode_s))
+    return statistics.median(
+        sum(one.mode_s[mode][i] for one in figures.values()) / sum(one.decode_s[i] for one in figures.values())
+        for i in rounds
+    )
+
+
+def file_margin(one: FileFigures) -> float:
+    """Seconds left below 0.6 s + 1.05·D + 1.2 ms × samples (median of the rounds); negative = gate broken."""
+    return statistics.median(
+        0.6 + 1.05 * d + 0.0012 * one.samples - b for d, b in zip(one.decode_s, one.mode_s["build"], strict=True)
+    )
+
+
+def report(figures: dict[str, FileFigures], rounds: int) -> tuple[list[str], bool]:
+    lines = [
+        "# What a build costs",
+        "",
+        f"`python benchmarks/build_cost.py --rounds {rounds}` · {platform.machine()}, {os.cpu_count()} cores, "
+        f"Python {platform.python_version()} · CPU seconds, medians; D = ffmpeg full decode, one thread, same round",
+        "",
+        "| file | D s | frames stage × D | whole build × D | key-frame build × D | samples | room below the file gate s | peak MiB |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    lines += [
+        f"| {name} | {statistics.median(one.decode_s):.2f} | {one.ratio('frames'):.2f} | {one.ratio('build'):.2f} | "
+        f"{one.ratio('keyframes'):.2f} | {one.samples} | {file_margin(one):+.2f} | {one.peak_mib:.0f} |"
+        for name, one in figures.items()
+    ]
+    gates = [
+        ("clips + samples + descriptor + selection, sum", summed_ratio(figures, "frames"), 1.1, 0.8),
+        ("whole build without screen text, sum", summed_ratio(figures, "build"), 1.3, 1.0),
+        ("1080p talk, whole build", figures[TALK].ratio("build"), 0.5, 0.3),
+        ("key-frame mode, whole build, sum", summed_ratio(figures, "keyframes"), 0.3, 0.2),
+        ("peak memory of the largest process, MiB", max(one.peak_mib for one in figures.values()), 200, 150),
+        ("each file: room below 0.6 s + 1.05·D + 1.2 ms × samples, negated", -min(map(file_margin, figures.values())), 0, 0),
+    ]
+    lines += ["", "| target | measured | gate | aim | |", "| --- | ---: | ---: | ---: | --- |"]
+    lines += [
+        f"| {name} | {value:.2f} | {gate:g} | {aim:g} | {'aim' if value <= aim else 'gate' if value <= gate else 'MISSED'} |"
+        for name, value, gate, aim in gates
+    ]
+    return lines, all(value <= gate for _, value, gate, _ in gates)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--videos", type=Path, default=Path("../shared/data/videos"))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--save", type=Path)
+    options = parser.parse_args()
+    lines, held = report(run_all(options.videos, options.rounds), options.rounds)
+    print("\n".join(lines))
+    if options.save:
+        options.save.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    sys.exit(0 if held else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""A build: which paths are meant, which of them need work, running that work, and what came of each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from fdvs.batch.freshness import story_key
+from fdvs.batch.jobs import Event, Job, Until
+from fdvs.batch.local import default_jobs, run_jobs
+from fdvs.batch.locks import is_held
+from fdvs.batch.report import BuildReport, StatusRow
+from fdvs.batch.worker import path_lock, record_failure
+from fdvs.errors import BackendUnavailableError, UnknownBackendError, UsageError
+from fdvs.media.discover import Found, discover
+from fdvs.records import State
+from fdvs.settings import Settings
+from fdvs.store.library import Store
+from fdvs.store.paths import Fingerprint, PathRow
+
+OnEvent = Callable[[int, int, str, Event], None]
+ENGINES = ("local",)
+
+
+def check_backends(settings: Settings) -> None:
+    """Refuse before any work what no worker could do: unknown names, and what is not in this release.
+
+    Raises:
+        UnknownBackendError, UsageError, BackendUnavailableError.
+    """
+    from fdvs.captioners.base import known_captioners
+    from fdvs.encoders import pictures, text
+    from fdvs.media.reader import DECODERS
+
+    if settings.captions.captioner not in known_captioners():
+        raise UnknownBackendError("captioner", settings.captions.captioner, known_captioners())
+    if settings.story.writer not in ("builtin", "auto"):
+        raise UnknownBackendError("writer", settings.story.writer, ["builtin", "auto"])
+    if settings.run.decoder not in DECODERS:
+        raise UnknownBackendError("decoder", settings.run.decoder, list(DECODERS))
+    if settings.captions.screen_text == "on":
+        raise BackendUnavailableError("on-screen text is not read yet in this release: use --screen-text off")
+    for role, spec, module in (
+        ("text encoder", settings.story.text_embedder, text),
+        ("picture encoder", settings.frames.image_embedder, pictures),
+    ):
+        name = spec.partition(":")[0]
+        if name not in {*module.PLAIN, *module.WITH_ARGUMENT}:
+            raise UnknownBackendError(role, name, [*module.PLAIN, *module.WITH_ARGUMENT])
+
+
+def build(
+    library: Path,
+    inputs: Sequence[Path],
+    settings: Settings,
+    *,
+    until: Until = "story",
+    engine: str = "local",
+    dry_run: bool = False,
+    retry_failed: bool = False,
+    on_event: OnEvent | None = None,
+) -> BuildReport:
+    """Bring every input up to `until`.
+
+    Args:
+        library: folder of the library; made when it is not there (not by a dry run).
+        inputs: files and folders.
+        on_event: progress; called with (job, number of jobs, name, event).
+
+    Returns:
+        One row per path, sorted by path. Failures are rows, not exceptions.
+
+    Raises:
+        UsageError, BackendUnavailableError: nothing was started.
+        StoreError: the library cannot be used.
+    """
+    started = time.monotonic()
+    if engine not in ENGINES:
+        raise UsageError(f"unknown engine {engine!r}; known: {', '.join(ENGINES)}")
+    check_backends(settings)
+    found = discover(inputs)
+    if dry_run:
+        return _dry_run(library, found, settings, started, on_event)
+    with Store.open(library, create=True) as store:
+        todo, skipped = _plan(store, found, settings, until, retry_failed)
+        jobs = [Job(str(library), path, settings, until) for path in todo]
+        _run(jobs, settings, store, on_event)
+        rows = {row.path: row for row in status_rows(store, library)}
+    mine = tuple(rows[str(one.path)] for one in found if str(one.path) in rows)
+    return BuildReport(mine, skipped, time.monotonic() - started)
+
+
+def _plan(
+    store: Store, found: Sequence[Found], settings: Settings, until: Until, retry_failed: bool
+) -> tuple[list[str], int]:
+    """Paths that need a worker, and how many are done already. The others get their row at once."""
+    todo: list[str] = []
+    skipped = 0
+    for one in found:
+        if one.code is not None:
+            record_failure(store, one.path, Event("failed", code=one.code, message=one.message))
+            continue
+        row = store.find_path(one.path)
+        if row is None or not _unchanged(row):
+            store.record_path(one.path, state=State.PENDING) if row is None else None
+            todo.append(str(one.path))
+        elif row.state is State.FAILED:
+            if retry_failed:
+                todo.append(str(one.path))
+        elif until == "story" and not settings.run.rehash and _is_told(store, row, settings):
+            skipped += 1
+        else:
+            todo.append(str(one.path))
+    return todo, skipped
+
+
+def _unchanged(row: PathRow) -> bool:
+    try:
+        return row.fingerprint == Fingerprint.of(row.path)
+    except OSError:
+        return False
+
+
+def _is_told(store: Store, row: PathRow, settings: Settings) -> bool:
+    """Nothing is left to do for this path: content, settings and subtitle files are those of the stored story."""
+    if row.state is not State.DONE or row.video_id is None:
+        return False
+    key = story_key(settings, store.paths_of(row.video_id), store.imported_key(row.video_id))
+    return store.stage_done(row.video_id, "story", key)
+
+
+def _run(jobs: Sequence[Job], settings: Settings, store: Store | None, on_event: OnEvent | None) -> list[Event]:
+    ends = [Event("failed", code="crashed", message="never started")] * len(jobs)
+
+    def note(index: int, event: Event) -> None:
+        if event.kind in ("done", "failed"):
+            ends[index] = event
+            if event.kind == "failed" and store is not None:  # a worker that died suddenly could not write it down
+                record_failure(store, Path(jobs[index].path), event)
+        if on_event is not None:
+            on_event(index, len(jobs), Path(jobs[index].path).name, event)
+
+    run_jobs(jobs, workers=settings.run.jobs or default_jobs(), on_event=note)
+    return ends
+
+
+def _dry_run(
+    library: Path, found: Sequence[Found], settings: Settings, started: float, on_event: OnEvent | None
+) -> BuildReport:
+    jobs = [Job(str(library), str(one.path), settings, "probe", dry_run=True) for one in found if one.code is None]
+    ends = dict(zip((job.path for job in jobs), _run(jobs, settings, None, on_event), strict=True))
+    rows = []
+    for one in found:
+        end = ends.get(str(one.path)) or Event("failed", code=one.code or "crashed", message=one.message)
+        failed = end.kind == "failed"
+        rows.append(
+            StatusRow(
+                video=one.path.name,
+                path=str(one.path),
+                video_id=None,
+                state=State.FAILED if failed else State.PENDING,
+                clips_done=0,
+                clips_total=None if failed else end.clips_total,
+                code=end.code if failed else "",
+                message=end.message if failed else "",
+            )
+        )
+    return BuildReport(tuple(rows), 0, time.monotonic() - started)
+
+
+def status_rows(store: Store, library: Path) -> list[StatusRow]:
+    """State of every path. `running` means that a living process works on it now; what a killed one left is pending."""
+    rows = []
+    for row in store.status_rows():
+        state = State(row["state"])
+        if state is State.RUNNING and not is_held(library, path_lock(row["path"])):
+            state = State.PENDING
+        error = row["error"] or {"code": "", "message": ""}
+        rows.append(
+            StatusRow(
+                video=row["video"],
+                path=row["path"],
+                video_id=row["video_id"],
+                state=state,
+                clips_done=row["clips_done"],
+                clips_total=row["clips_total"],
+                warnings=tuple(row["warnings"]),
+                code=error["code"],
+                message=error["message"],
+            )
+        )
+    return rows

@@ -1,0 +1,63 @@
+"""What is said between the process that runs a batch and the worker process that handles one video."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from fdvs.settings import Settings, settings_from_json, settings_to_json
+
+Until = Literal["probe", "clips", "frames", "captions", "story"]
+UNTIL: tuple[Until, ...] = ("probe", "clips", "frames", "captions", "story")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One video file to bring up to a stage. With `dry_run` nothing is written: only probed and planned."""
+
+    library: str
+    path: str
+    settings: Settings
+    until: Until = "story"
+    dry_run: bool = False
+
+    def dumps(self) -> str:
+        return json.dumps(
+            {
+                "library": self.library,
+                "path": self.path,
+                "settings": settings_to_json(self.settings),
+                "until": self.until,
+                "dry_run": self.dry_run,
+            }
+        )
+
+    @staticmethod
+    def loads(text: str) -> Job:
+        data = json.loads(text)
+        return Job(**{**data, "settings": settings_from_json(data["settings"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line a worker prints: `probed` and `progress` on the way, `done` or `failed` at the end."""
+
+    kind: Literal["probed", "progress", "done", "failed"]
+    video_id: str = ""
+    duration_ms: int = 0
+    clips_done: int = 0
+    clips_total: int = 0
+    clips_decoded: int = 0
+    clips_captioned: int = 0
+    code: str = ""
+    message: str = ""
+
+    def dumps(self) -> str:
+        return json.dumps(dataclasses.asdict(self), separators=(",", ":"))
+
+    @staticmethod
+    def loads(text: str) -> Event:
+        data: dict[str, Any] = json.loads(text)
+        return Event(**data)

@@ -1,0 +1,170 @@
+"""The local engine: one worker process per video, a wall-clock limit on each, progress, and a clean stop.
+
+A crash, a time-out or an out-of-memory kill costs that video only. The runner knows nothing of captions: it starts
+workers, reads their event lines and turns every end, also a sudden one, into exactly one `done` or `failed` event.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from fdvs.batch.jobs import Event, Job
+
+# Without a limit of the user's own: time to open and hash the file, then a multiple of the video's length.
+OPENING_LIMIT_S = 600.0
+HASHING_BYTES_PER_S = 20e6
+SECONDS_PER_VIDEO_SECOND = 3.0
+
+OnEvent = Callable[[int, Event], None]
+
+
+def default_jobs() -> int:
+    """Workers to run at once when the user names no number: one per usable core."""
+    return max(1, len(os.sched_getaffinity(0)))
+
+
+class _Worker:
+    """One running worker process and its wall-clock limit."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.timed_out = False
+        self.limit_s = job.settings.limits.video_timeout_s or OPENING_LIMIT_S + _size(job.path) / HASHING_BYTES_PER_S
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in finish(); native code writes to it as it likes
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "fdvs.batch.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env={**os.environ, **_THREAD_LIMITS},
+        )
+        self._timer = self._start_timer(self.limit_s)
+
+    def _start_timer(self, seconds: float) -> threading.Timer:
+        timer = threading.Timer(seconds, self._expire)
+        timer.daemon = True
+        timer.start()
+        return timer
+
+    def _expire(self) -> None:
+        self.timed_out = True
+        self.process.kill()
+
+    def events(self) -> Iterator[Event]:
+        """Events of the worker, ending with exactly one `done` or `failed`."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):  # a worker that died at once is told apart below
+            self.process.stdin.write(self.job.dumps() + "\n")
+            self.process.stdin.flush()  # left open: its end tells the worker that we are gone
+        ended = False
+        for line in self.process.stdout:
+            if not line.startswith("{"):
+                continue  # a library printed something; only our own lines count
+            event = Event.loads(line)
+            if event.kind == "probed" and not self.job.settings.limits.video_timeout_s:
+                self._timer.cancel()
+                self.limit_s = OPENING_LIMIT_S + SECONDS_PER_VIDEO_SECOND * event.duration_ms / 1000
+                self._timer = self._start_timer(self.limit_s)
+            ended = event.kind in ("done", "failed")
+            yield event
+            if ended:
+                break
+        returncode = self.finish()
+        if not ended:
+            yield self._sudden_end(returncode)
+
+    def finish(self) -> int:
+        self._timer.cancel()
+        with contextlib.suppress(BrokenPipeError):
+            if self.process.stdin is not None:
+                self.process.stdin.close()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        return self.process.wait()
+
+    def _sudden_end(self, returncode: int) -> Event:
+        if self.timed_out:
+            message = f"stopped after {self.limit_s:.0f} s without finishing; --video-timeout S sets the limit"
+            return Event("failed", code="timeout", message=message)
+        if returncode < 0:
+            how = f"was ended by signal {signal.Signals(-returncode).name}"
+            if -returncode == signal.SIGKILL:
+                how += " (out of memory?)"
+        else:
+            how = f"ended with exit code {returncode}"
+        self._errors.seek(0)
+        tail = self._errors.read()[-2000:].decode(errors="replace").strip().splitlines()
+        last = f"; its last words: {tail[-1][:300]}" if tail else ""
+        return Event("failed", code="crashed", message=f"the worker process {how}{last}")
+
+
+# One thread per library: the engine runs videos side by side, and idle thread pools cost start-up time.
+_THREAD_LIMITS = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def _size(path: str) -> int:
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return 0
+
+
+def run_jobs(jobs: Sequence[Job], *, workers: int, on_event: OnEvent) -> None:
+    """Run every job in a process of its own, at most `workers` at once.
+
+    Args:
+        jobs: what to do; indices into this sequence name the jobs in events.
+        workers: processes at once, at least 1.
+        on_event: called in the calling thread for each event; every job ends with one `done` or `failed`.
+
+    An exception in the calling thread (also KeyboardInterrupt) kills the running workers before it goes on; what
+    they stored stays stored.
+    """
+    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for index in range(len(jobs)):
+        waiting.put(index)
+    events: queue.SimpleQueue[tuple[int, Event]] = queue.SimpleQueue()
+    running: dict[int, _Worker] = {}
+    stopping = threading.Event()
+
+    def slot() -> None:
+        while not stopping.is_set():
+            try:
+                index = waiting.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                running[index] = worker = _Worker(jobs[index])
+            except OSError as error:
+                events.put((index, Event("failed", code="crashed", message=f"no worker could be started: {error}")))
+                continue
+            for event in worker.events():
+                events.put((index, event))
+            del running[index]
+
+    threads = [threading.Thread(target=slot, daemon=True) for _ in range(min(workers, len(jobs)))]
+    for thread in threads:
+        thread.start()
+    open_jobs = len(jobs)
+    try:
+        while open_jobs:
+            index, event = events.get()
+            on_event(index, event)
+            open_jobs -= event.kind in ("done", "failed")
+    finally:
+        stopping.set()
+        for worker in list(running.values()):
+            worker.process.kill()
+        for thread in threads:
+            thread.join(timeout=5)

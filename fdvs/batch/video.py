@@ -1,0 +1,223 @@
+"""Bringing one file up to a stage: which work is stored already, which is not, and where an interrupted run goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fdvs.batch.freshness import story_key
+from fdvs.batch.jobs import UNTIL, Event, Job
+from fdvs.batch.locks import Locks
+from fdvs.captioners.base import Captioner, captioner
+from fdvs.captioners.facts import PictureFacts
+from fdvs.encoders.pictures import picture_encoder
+from fdvs.encoders.text import text_encoder
+from fdvs.media.clips import ClipPlan, plan_clips
+from fdvs.media.index import PacketIndex
+from fdvs.media.probe import probe
+from fdvs.media.reader import read_clips
+from fdvs.media.subtitles import CueCollection, collect_cues
+from fdvs.pipeline import (
+    SaidAndAdded,
+    caption_clip,
+    captions_key,
+    describe_clips,
+    hash_file,
+    measurer,
+    story_settings,
+    video_named,
+)
+from fdvs.records import Probe, State, Video
+from fdvs.settings import Settings
+from fdvs.store.clips import ClipRow
+from fdvs.store.library import Store
+from fdvs.store.paths import Fingerprint
+from fdvs.stories.imported import ImportedCaption
+from fdvs.stories.tree import ClipEvidence, build_story
+
+PROGRESS_EVERY_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A probed file and the clips planned for it."""
+
+    path: Path
+    facts: Probe
+    index: PacketIndex
+    plans: Sequence[ClipPlan]
+
+
+class VideoBuild:
+    """One job. `run` writes to the store; `plan` only looks."""
+
+    def __init__(self, job: Job, store: Store, locks: Locks, emit: Callable[[Event], None]) -> None:
+        self._job, self._store, self._locks, self._emit = job, store, locks, emit
+        self._settings: Settings = job.settings
+        self._path = Path(job.path)
+        self._video_id = ""
+        self._warnings: list[str] = []
+        self._next_progress = 0.0
+        self._decoded = self._captioned = 0
+
+    def run(self) -> Event:
+        """All stages up to the wanted one; those that are stored are skipped."""
+        fingerprint = Fingerprint.of(self._path)
+        known = self._known_id(fingerprint)
+        self._store.record_path(self._path, fingerprint, known, state=State.RUNNING)
+        source = probed(self._path, self._settings)
+        self._warnings += source.facts.warnings
+        self._emit(Event("probed", duration_ms=source.index.duration_ms, clips_total=len(source.plans)))
+        self._video_id = known or hash_file(self._path)
+        self._locks.acquire(f"video:{self._video_id}")
+        self._record_video(fingerprint, source)
+        if self._wants("frames"):
+            self._stages(source)
+        state = State.DONE if self._is_told() else State.PENDING
+        self._store.record_path(
+            self._path, fingerprint, self._video_id, state=state, warnings=list(dict.fromkeys(self._warnings))
+        )
+        return Event(
+            "done",
+            video_id=self._video_id,
+            duration_ms=source.index.duration_ms,
+            clips_done=len(source.plans) if self._wants("frames") else 0,
+            clips_total=len(source.plans),
+            clips_decoded=self._decoded,
+            clips_captioned=self._captioned,
+        )
+
+    def _wants(self, stage: str) -> bool:
+        return UNTIL.index(self._job.until) >= [*UNTIL].index(stage)
+
+    def _known_id(self, fingerprint: Fingerprint) -> str | None:
+        if self._settings.run.rehash:
+            return None
+        row = self._store.find_path(self._path)
+        if row is not None and row.fingerprint == fingerprint and row.video_id:
+            return row.video_id
+        same_file = self._store.find_fingerprint(fingerprint)
+        return same_file.video_id if same_file else None
+
+    def _record_video(self, fingerprint: Fingerprint, source: _Source) -> None:
+        video = Video(
+            id=self._video_id,
+            name=self._path.name,
+            duration_ms=source.index.duration_ms,
+            size_bytes=fingerprint.size_bytes,
+            probe=source.facts,
+        )
+        paths = {*self._store.paths_of(self._video_id), str(self._path)}
+        self._store.put_video(video_named(video, sorted(paths)))
+        self._store.record_path(self._path, fingerprint, self._video_id, state=State.RUNNING)
+
+    def _stages(self, source: _Source) -> None:
+        texts = self._texts(source)
+        frames_key, captions = self._settings.hash("clips", "frames"), texts.key
+        self._store.plan_video(self._video_id, frames_key, captions, clips_total=len(source.plans))
+        by = captioner(self._settings.captions, captions) if self._wants("captions") else None
+        stored = self._store.stored_clips(self._video_id, frames_key, captions)
+        self._decode(source, texts, frames_key, by, len(stored))
+        if by is not None:
+            self._caption_stored(stored, texts, frames_key, by)
+        if self._wants("story"):
+            self._tell(frames_key, captions)
+
+    def _texts(self, source: _Source) -> SaidAndAdded:
+        cues = CueCollection(())
+        if self._settings.captions.subtitles == "on":
+            others = [Path(path) for path in self._store.paths_of(self._video_id)]
+            cues = collect_cues(source.path, source.index, self._settings.limits, also=others)
+            self._warnings += cues.warnings
+        imported = tuple(ImportedCaption(*item) for item in self._store.imported(self._video_id))
+        key = captions_key(self._settings, cues.cues, self._store.imported_key(self._video_id))
+        return SaidAndAdded(cues.cues, imported, key)
+
+    def _decode(
+        self, source: _Source, texts: SaidAndAdded, frames_key: str, by: Captioner | None, first: int
+    ) -> None:
+        """Clips that are not stored yet, each in one transaction with its captions."""
+        if first >= len(source.plans):
+            return
+        encoder = picture_encoder(self._settings.frames.image_embedder)
+        measure = measurer(source.plans, encoder, by.wants_frames if by else 0)
+        read = read_clips(
+            source.path, source.index, source.plans, measure, first_plan=first, decoder=self._settings.run.decoder
+        )
+        for done in describe_clips(self._video_id, source.index, read, self._settings, encoder):
+            row = done.row
+            if by is not None:
+                told = caption_clip(row.clip, done.facts, done.frames, texts, by)
+                row = ClipRow(row.ordinal, row.clip, row.selection, row.facts, row.picture, row.picture_model, told)
+                self._captioned += 1
+            self._store.put_clip(
+                frames_key, row, captions_hash=texts.key if by else None, thumbnail=done.thumbnail
+            )
+            self._decoded += 1
+            self._warnings += done.warnings
+            self._progress(row.ordinal + 1, len(source.plans))
+
+    def _caption_stored(
+        self, stored: Sequence[ClipRow], texts: SaidAndAdded, frames_key: str, by: Captioner
+    ) -> None:
+        """Captions for clips whose frames were decoded before under other caption settings."""
+        for row in stored:
+            if row.captions is None:
+                facts = PictureFacts.from_json(row.facts or {})
+                told = caption_clip(row.clip, facts, (), texts, by)
+                self._store.put_captions(self._video_id, frames_key, row.clip.id, texts.key, told)
+                self._captioned += 1
+
+    def _tell(self, frames_key: str, captions: str) -> None:
+        """The tree, in one transaction, unless the stored one was made from just this."""
+        if self._is_told():
+            return
+        encoder = text_encoder(self._settings.story.text_embedder)
+        rows = self._store.stored_clips(self._video_id, frames_key, captions)
+        evidence = [
+            ClipEvidence(
+                clip=row.clip,
+                captions=row.captions or (),
+                picture=row.picture,
+                facts=None if row.facts is None else PictureFacts.from_json(row.facts),
+            )
+            for row in rows
+        ]
+        built = build_story(self._store.video(self._video_id), evidence, self._settings, encoder)
+        self._store.put_story(
+            self._video_id,
+            self._story_key(),
+            story_settings(self._settings),
+            built.nodes,
+            vectors=built.vectors,
+            model=encoder.name,
+            clips_hash=frames_key,
+            captions_hash=captions,
+        )
+
+    def _story_key(self) -> str:
+        imported = self._store.imported_key(self._video_id)
+        return story_key(self._settings, self._store.paths_of(self._video_id), imported)
+
+    def _is_told(self) -> bool:
+        return self._store.stage_done(self._video_id, "story", self._story_key())
+
+    def _progress(self, clips_done: int, clips_total: int) -> None:
+        now = time.monotonic()
+        if now >= self._next_progress:
+            self._next_progress = now + PROGRESS_EVERY_S
+            self._emit(Event("progress", video_id=self._video_id, clips_done=clips_done, clips_total=clips_total))
+
+
+def probed(path: Path, settings: Settings) -> _Source:
+    """Probe a file and plan its clips; nothing is decoded."""
+    facts, index = probe(path, settings.limits)
+    return _Source(path, facts, index, plan_clips(index, settings.clips))
+
+
+def look(job: Job) -> Event:
+    """What `--dry-run` says of a file: its length and its number of clips."""
+    source = probed(Path(job.path), job.settings)
+    return Event("done", duration_ms=source.index.duration_ms, clips_total=len(source.plans))

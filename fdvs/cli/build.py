@@ -1,0 +1,125 @@
+"""`fdvs build`: files and folders in, stories out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from fdvs.cli.common import DEFAULT_LIBRARY, JsonOption, LibraryOption, SetOption, note, print_json
+from fdvs.errors import UsageError
+
+if TYPE_CHECKING:
+    from fdvs.batch.jobs import Until
+    from fdvs.batch.report import BuildReport
+
+
+def register(app: typer.Typer) -> None:
+    app.command("build")(build)
+
+
+def build(
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Video files, or folders to search.")],
+    library: LibraryOption = DEFAULT_LIBRARY,
+    captioner: Annotated[str | None, typer.Option(help="Who describes the clips: builtin, or auto.")] = None,
+    captioner_model: Annotated[str | None, typer.Option(help="Model of the captioner.")] = None,
+    captioner_url: Annotated[str | None, typer.Option(help="Server of the captioner.")] = None,
+    writer: Annotated[str | None, typer.Option(help="Who writes the story: builtin.")] = None,
+    writer_model: Annotated[str | None, typer.Option(help="Model of the writer.")] = None,
+    writer_url: Annotated[str | None, typer.Option(help="Server of the writer.")] = None,
+    text_embedder: Annotated[
+        str | None, typer.Option(help="Sentence encoder: minilm, or sentence-transformers:NAME.")
+    ] = None,
+    profile: Annotated[str | None, typer.Option(help="default, or paper (FDVS as published).")] = None,
+    screen_text: Annotated[str | None, typer.Option(help="Read on-screen text: on or off.")] = None,
+    frames: Annotated[str | None, typer.Option(help="sampled: 8 per clip; keyframes: key frames only, faster.")] = None,
+    until: Annotated[str, typer.Option(help="Stop after a stage: probe, clips, frames, captions or story.")] = "story",
+    jobs: Annotated[int, typer.Option(min=0, help="Videos at once; 0 = one per core.")] = 0,
+    video_timeout: Annotated[float | None, typer.Option(min=0, help="Seconds one video may take.")] = None,
+    engine: Annotated[str, typer.Option(help="Where the work runs: local.")] = "local",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")] = False,
+    rehash: Annotated[bool, typer.Option("--rehash", help="Read every file again, whatever its date says.")] = False,
+    assignments: SetOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Turn videos into stories. Done work is skipped; an interrupted build goes on where it stopped."""
+    from fdvs.api import Library
+    from fdvs.batch.jobs import UNTIL
+    from fdvs.cli.progress import Progress
+
+    if until not in UNTIL:
+        raise UsageError(f"unknown stage {until!r} for --until; known: {', '.join(UNTIL)}")
+    opened = Library(
+        library,
+        profile=profile,
+        assignments=assignments or [],
+        flags={
+            "clips": {"frames": frames},
+            "captions": {
+                "captioner": captioner,
+                "captioner_model": captioner_model,
+                "captioner_url": captioner_url,
+                "screen_text": screen_text,
+            },
+            "story": {
+                "writer": writer,
+                "writer_model": writer_model,
+                "writer_url": writer_url,
+                "text_embedder": text_embedder,
+            },
+            "limits": {"video_timeout_s": video_timeout},
+            "run": {"jobs": jobs or None, "rehash": rehash or None},
+        },
+    )
+    with opened, Progress() as progress:
+        report = opened.build(
+            inputs,
+            until=cast("Until", until),
+            engine=engine,
+            dry_run=dry_run,
+            retry_failed=retry_failed,
+            on_event=progress.on_event,
+        )
+        progress.close()
+        if as_json:
+            print_json(report.to_json())
+        else:
+            _print_report(report, opened, dry_run=dry_run, complete=until == "story")
+    return report.exit_code
+
+
+def _print_report(report: BuildReport, library: object, *, dry_run: bool, complete: bool) -> None:
+    from fdvs.api import Library
+    from fdvs.cli.tables import status_table
+
+    assert isinstance(library, Library)
+    if not report.rows:
+        note("no videos found: name video files, or a folder that holds some")
+        return
+    for line in status_table(report.rows):
+        typer.echo(line)
+    if dry_run:
+        typer.echo("Nothing was written (--dry-run).")
+        return
+    typer.echo(f"{report.done} done ({report.skipped} already), {report.failed} failed, {report.seconds:.1f} s")
+    typer.echo(f"Library: {library.path}")
+    if complete and report.done:
+        _print_first_lines(library, report)
+    if report.failed:
+        note("Failed inputs are not tried again until they change; --retry-failed tries them all.")
+
+
+def _print_first_lines(library: object, report: BuildReport) -> None:
+    from fdvs.api import Library
+
+    assert isinstance(library, Library)
+    first = next(row for row in report.rows if row.state == "done" and row.video_id)
+    assert first.video_id is not None
+    shown = library.story(first.video_id).render("tree").splitlines()
+    typer.echo("")
+    for line in shown[:8]:
+        typer.echo(line)
+    if len(shown) > 8:
+        typer.echo(f"… the whole story: fdvs story {first.video_id[:8]} -L {library.path}")

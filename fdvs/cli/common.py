@@ -1,0 +1,43 @@
+"""What the commands share: the library option, JSON output, times and safe text for terminals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from fdvs.api import Library
+
+LibraryOption = Annotated[
+    Path, typer.Option("-L", "--library", envvar="FDVS_LIBRARY", help="Folder of the library.", show_default=True)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="STAGE.KEY=VALUE", help="Change any setting; may be repeated.")
+]
+DEFAULT_LIBRARY = Path("fdvs-library")
+
+
+def open_library(path: Path, assignments: list[str] | None = None) -> Library:
+    """The existing library at `path`; a NotFoundError says how to make one."""
+    from fdvs.api import Library
+
+    return Library(path, create=False, assignments=assignments or [])
+
+
+def print_json(data: Any) -> None:
+    """One JSON object on stdout; text that is not valid Unicode (odd file names) is escaped."""
+    text = json.dumps(data, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = json.dumps(data, ensure_ascii=True)
+    typer.echo(text)
+
+
+def note(message: str) -> None:
+    """A line for people, on stderr."""
+    typer.echo(message, err=True)

@@ -1,0 +1,52 @@
+"""`fdvs demo`: render a small film and run everything on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fdvs.cli.common import note
+
+
+def register(app: typer.Typer) -> None:
+    app.command("demo")(demo)
+
+
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where the film and its library go.")] = Path(
+        "demo-output"
+    ),
+) -> int:
+    """Render a small film, build its story, read it, search it, ask it one question."""
+    from fdvs.api import Library
+    from fdvs.cli.progress import Progress
+    from fdvs.cli.tables import hit_lines
+    from fdvs.demo.film import render_demo
+
+    film = render_demo(output)
+    note(f"rendered {film.path}")
+    with Library(output / "library") as library:
+        with Progress() as progress:
+            report = library.build([film.path], on_event=progress.on_event)
+        if report.exit_code:
+            note(f"the build failed: {report.rows[0].message}")
+            return report.exit_code
+        typer.echo(library.story(film.path.name).render("tree"))
+        typer.echo(f"\n$ fdvs search {film.query!r} -L {library.path} -k 3")
+        for number, hit in enumerate(library.search(film.query, k=3), 1):
+            for line in hit_lines(number, hit):
+                typer.echo(line)
+        answer = library.ask(film.question, k=2)
+        typer.echo(f"\n$ fdvs ask {film.question!r} -L {library.path}")
+        typer.echo(answer.text or "No answer: nothing in the stories supports one.")
+        for number, hit in enumerate(answer.citations, 1):
+            for line in hit_lines(number, hit):
+                typer.echo(line)
+        library.export(film.path.name, form="json", output=output / "story.json")
+        library.export(film.path.name, form="md", output=output / "story.md")
+    typer.echo(f"\nFilm:     {film.path}\nSubtitles:{film.subtitles}\nLibrary:  {library.path}")
+    typer.echo(f"Story:    {output / 'story.md'} and {output / 'story.json'}")
+    typer.echo(f"Next:     fdvs build YOUR_FOLDER, then fdvs story NAME, fdvs search …, fdvs ask …")
+    return 0

@@ -1,0 +1,37 @@
+"""`fdvs import`: captions made elsewhere, and story bundles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fdvs.cli.common import DEFAULT_LIBRARY, JsonOption, LibraryOption, SetOption, print_json
+
+
+def register(app: typer.Typer) -> None:
+    app.command("import")(import_captions)
+
+
+def import_captions(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="JSON Lines, SRT, VTT or an exported story.")],
+    library: LibraryOption = DEFAULT_LIBRARY,
+    video: Annotated[str | None, typer.Option("--video", help="Add the captions to this built video.")] = None,
+    profile: Annotated[str | None, typer.Option(help="default, or paper (FDVS as published).")] = None,
+    assignments: SetOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Make stories from captions alone, or add captions to a built video."""
+    from fdvs.api import Library
+    from fdvs.cli.tables import status_table
+
+    with Library(library, profile=profile, assignments=assignments or []) as opened:
+        report = opened.import_captions(files, video=video)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        for line in status_table(report.rows):
+            typer.echo(line)
+        typer.echo(f"{report.done} done, {report.failed} failed. Library: {opened.path}")
+    return report.exit_code

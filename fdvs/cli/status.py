@@ -1,0 +1,38 @@
+"""`fdvs status`: one row per known path."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fdvs.cli.common import DEFAULT_LIBRARY, JsonOption, LibraryOption, open_library, print_json
+
+WATCH_EVERY_S = 2.0
+
+
+def register(app: typer.Typer) -> None:
+    app.command("status")(status)
+
+
+def status(
+    library: LibraryOption = DEFAULT_LIBRARY,
+    watch: Annotated[bool, typer.Option("--watch", help="Show again every two seconds until all is done.")] = False,
+    as_json: JsonOption = False,
+) -> int:
+    """State, clips done, warnings and errors of every path the library knows."""
+    import time
+
+    from fdvs.cli.tables import status_table
+
+    with open_library(library) as opened:
+        while True:
+            rows = opened.status()
+            if as_json:
+                print_json({"videos": [row.to_json() for row in rows]})
+            else:
+                for line in status_table(rows) or ["The library is empty."]:
+                    typer.echo(line)
+            if not watch or all(row.state in ("done", "failed") for row in rows):
+                return 0
+            time.sleep(WATCH_EVERY_S)

@@ -1,0 +1,195 @@
+"""One video through its stages: probe → clips → frames → captions → story.
+
+Each stage is a function from records to records. What it made is stored under a hash of the settings that shape it and
+of what it was made from; a stage that is stored is not run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fdvs.captioners.base import Captioner, ClipInput
+from fdvs.captioners.facts import PictureFacts
+from fdvs.captioners.measures import measure_clip
+from fdvs.captioners.speech import speech_captions
+from fdvs.encoders.pictures import PictureEncoder
+from fdvs.media.clips import ClipPlan
+from fdvs.media.index import PacketIndex
+from fdvs.media.reader import ClipFrames
+from fdvs.media.subtitles import Cue
+from fdvs.records import Caption, Clip, Span, Video, content_id
+from fdvs.redundancy.visual import select_frames
+from fdvs.settings import ClipSettings, Settings
+from fdvs.store.clips import ClipRow
+from fdvs.stories.imported import ImportedCaption, attach_captions
+
+if TYPE_CHECKING:
+    from fdvs.media.frame import Frame
+
+HASH_BLOCK_BYTES = 1 << 20
+THUMBNAIL_SHORT_SIDE = 144
+THUMBNAIL_QUALITY = 75
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What is kept of one sampled frame when its pixels are let go.
+
+    Attributes:
+        small: [64, 64, 3] full-range YUV.
+        prepared: what the picture encoder needs of it.
+        thumbnail: JPEG bytes, of a clip's first sample only.
+        rgb: [H, W, 3], only where the captioner wants pixels.
+    """
+
+    small: NDArray[np.uint8]
+    prepared: NDArray[np.uint8]
+    thumbnail: bytes | None
+    rgb: NDArray[np.uint8] | None
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedClip:
+    """One clip after the frames stage, with what its captioner needs."""
+
+    row: ClipRow
+    facts: PictureFacts
+    frames: tuple[NDArray[np.uint8], ...]
+    thumbnail: bytes | None
+    warnings: tuple[str, ...]
+
+
+def hash_file(path: Path) -> str:
+    """sha256 of a file's bytes, in hex: the id of the video."""
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while block := file.read(HASH_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def captions_key(settings: Settings, cues: Sequence[Cue], imported_key: str) -> str:
+    """What captions are made from: settings, subtitles, added captions. Another key, other captions."""
+    told = [(cue.span.start_ms, cue.span.end_ms, cue.text, cue.language, cue.track) for cue in cues]
+    return content_id("captions", settings.hash("clips", "frames", "captions"), told, imported_key)
+
+
+def clip_record(
+    video_id: str, index: PacketIndex, plan: ClipPlan, sampled_ms: Iterable[int], settings: ClipSettings
+) -> Clip:
+    """The clip that a plan became; its id hashes video, span and clip settings, so it is equal on any machine."""
+    span = Span(index.ms(plan.start_pts), index.ms(plan.end_pts))
+    clip_id = content_id("clip", video_id, span.start_ms, span.end_ms, Settings(clips=settings).hash("clips"))
+    return Clip(clip_id, video_id, span, max(span.start_ms, index.ms(plan.key_pts)), tuple(sampled_ms))
+
+
+def measurer(
+    plans: Sequence[ClipPlan], encoder: PictureEncoder, frames_short_side: int
+) -> Callable[[Frame], Measured]:
+    """The function that is called on every sampled frame while it is alive."""
+    first_samples = {plan.sample_pts[0] for plan in plans}
+
+    def measure(frame: Frame) -> Measured:
+        return Measured(
+            small=frame.small(),
+            prepared=encoder.prepare(frame),
+            thumbnail=_jpeg(frame) if frame.pts in first_samples else None,
+            rgb=frame.rgb(frames_short_side) if frames_short_side else None,
+        )
+
+    return measure
+
+
+def _jpeg(frame: Frame) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(frame.rgb(THUMBNAIL_SHORT_SIDE)).save(buffer, "JPEG", quality=THUMBNAIL_QUALITY)
+    return buffer.getvalue()
+
+
+def describe_clips(
+    video_id: str,
+    index: PacketIndex,
+    read: Iterable[ClipFrames[Measured]],
+    settings: Settings,
+    encoder: PictureEncoder,
+) -> Iterator[DescribedClip]:
+    """Frames of each clip → what is stored of it: selection, mean picture vector and measured facts."""
+    for item in read:
+        times = [time_ms for time_ms, _, _ in item.frames]
+        measured = [value for _, _, value in item.frames]
+        clip = clip_record(video_id, index, item.plan, times, settings.clips)
+        vectors = encoder.encode([one.prepared for one in measured])
+        selection = select_frames(clip.id, times, vectors, settings.frames)
+        small = np.stack([one.small for one in measured]) if measured else np.empty((0, 64, 64, 3), np.uint8)
+        facts = measure_clip(small, times)
+        kept = set(selection.kept_ms)
+        yield DescribedClip(
+            row=ClipRow(
+                ordinal=item.plan_index,
+                clip=clip,
+                selection=selection,
+                facts=facts.to_json(),
+                picture=mean_vector(vectors),
+                picture_model=encoder.name,
+            ),
+            facts=facts,
+            frames=tuple(
+                one.rgb for time, one in zip(times, measured, strict=True) if one.rgb is not None and time in kept
+            ),
+            thumbnail=next((one.thumbnail for one in measured if one.thumbnail), None),
+            warnings=item.warnings,
+        )
+
+
+def mean_vector(vectors: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """Unit mean of [N, D] unit rows; None of no rows (or of rows that cancel)."""
+    if not len(vectors):
+        return None
+    mean = vectors.astype(np.float64).mean(axis=0)
+    norm = float(np.linalg.norm(mean))
+    return (mean / norm).astype(np.float32) if norm > 1e-9 else None
+
+
+@dataclass(frozen=True, slots=True)
+class SaidAndAdded:
+    """Text with times of its own that is known before any clip is: subtitles, and captions made elsewhere."""
+
+    cues: tuple[Cue, ...]
+    imported: tuple[ImportedCaption, ...]
+    key: str
+
+
+def caption_clip(
+    clip: Clip,
+    facts: PictureFacts,
+    frames: tuple[NDArray[np.uint8], ...],
+    texts: SaidAndAdded,
+    by: Captioner,
+) -> tuple[Caption, ...]:
+    """All captions of one clip: the captioner's own, what is said in it, what was added to it."""
+    cues = tuple(cue for cue in texts.cues if clip.span.contains(cue.span.start_ms))
+    added = [item for item in texts.imported if clip.span.contains(item.span.start_ms)]
+    (own,) = by.caption([ClipInput(clip, facts, cues, frames)])
+    return (*own, *speech_captions([clip], cues, texts.key), *attach_captions([clip], added))
+
+
+def story_settings(settings: Settings) -> dict[str, object]:
+    """The content settings as exported with a story: the profile and every stage."""
+    return {"profile": settings.profile, **settings.content()}
+
+
+def video_named(video: Video, paths: Sequence[str]) -> Video:
+    """The video under the name of the first of its paths: equal however many paths lead to it, in any order."""
+    from dataclasses import replace
+
+    return replace(video, name=Path(min(paths)).name) if paths else video
