@@ -1,0 +1,133 @@
+"""A decoded picture whose conversions are made only when asked for: most samples never become RGB."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from fdvs.errors import InputError
+from fdvs.media import colour
+
+SMALL = 64
+# Value copied from the enumeration once: looking it up by name costs more than a table look-up per picture should.
+_AREA = int(Interpolation.AREA)
+_FULL_RANGE = 2
+# Encoders write 399:400 and the like for square pixels; the least real deviation (10:11) is far larger.
+_SQUARE_WITHIN = Fraction(2, 100)
+
+
+def quarter_turns(picture: VideoFrame) -> int:
+    """Counter-clockwise quarter turns (0..3) that bring the picture upright, from its display matrix."""
+    return round(picture.rotation / 90) % 4
+
+
+def pixel_aspect(stream: VideoStream) -> Fraction:
+    """Width of a pixel over its height; 1 where it is unknown or nearly square."""
+    aspect = stream.sample_aspect_ratio
+    if not aspect or abs(aspect - 1) <= _SQUARE_WITHIN:
+        return Fraction(1)
+    return Fraction(aspect)
+
+
+class Converters:
+    """The scalers of one reader, kept because setting one up costs more than using it."""
+
+    __slots__ = ("rgb", "small")
+
+    def __init__(self) -> None:
+        self.small = VideoReformatter()
+        self.rgb = VideoReformatter()
+
+
+class Frame:
+    """One decoded picture; valid while `measure` runs, because the reader lets go of it afterwards.
+
+    Attributes:
+        pts: the picture's own time in ticks of the stream. time_ms: the same as published.
+        width, height: as displayed, after pixel aspect and rotation.
+    """
+
+    __slots__ = ("_aspect", "_converters", "_picture", "_small", "_turns", "height", "pts", "time_ms", "width")
+
+    def __init__(
+        self,
+        picture: VideoFrame,
+        pts: int,
+        time_ms: int,
+        *,
+        aspect: Fraction = Fraction(1),
+        converters: Converters | None = None,
+    ) -> None:
+        self._picture = picture
+        self._aspect = aspect
+        self._converters = converters or Converters()
+        self._turns = quarter_turns(picture)
+        self._small: NDArray[np.uint8] | None = None
+        self.pts = pts
+        self.time_ms = time_ms
+        width = picture.width if aspect == 1 else max(1, round(picture.width * aspect))
+        self.width, self.height = (picture.height, width) if self._turns % 2 else (width, picture.height)
+
+    def small(self) -> NDArray[np.uint8]:
+        """`[64, 64, 3]` full-range Y, U, V at full chroma resolution, upright; HDR luma as ordinary luma. Kept."""
+        if self._small is None:
+            picture = self._picture
+            scaled = self._converters.small.reformat(
+                picture, SMALL, SMALL, "yuv444p", interpolation=_AREA, threads=1
+            )
+            planes = np.asarray(scaled.to_ndarray(), dtype=np.uint8)  # [3, 64, 64]
+            if scaled.color_range != _FULL_RANGE and not scaled.format.name.startswith("yuvj"):
+                planes = np.stack((_LUMA_UP[planes[0]], _CHROMA_UP[planes[1]], _CHROMA_UP[planes[2]]))
+            if colour.is_hdr(picture.color_trc):
+                planes[0] = colour.luma_table(int(picture.color_trc))[planes[0]]
+            upright = np.rot90(planes, self._turns, axes=(1, 2)) if self._turns else planes
+            self._small = np.ascontiguousarray(upright.transpose(1, 2, 0))
+        return self._small
+
+    def luma_max(self) -> int:
+        """Brightest luma (0..255) of the small picture, its 80 brightest points (2 %) left out."""
+        luma = self.small()[..., 0].ravel()
+        return int(np.partition(luma, -81)[-81])
+
+    def rgb(self, short_side: int | None = None) -> NDArray[np.uint8]:
+        """`[H, W, 3]` 8-bit RGB, upright, square pixels, HDR tone-mapped to BT.709.
+
+        Args:
+            short_side: length of the shorter side in pixels; larger than the picture's own is allowed. Default: the
+                picture's own size.
+        """
+        width, height = self._size(short_side)
+        hdr = colour.is_hdr(self._picture.color_trc)
+        scaled = self._converters.rgb.reformat(
+            self._picture, width, height, "rgb48le" if hdr else "rgb24", interpolation=_AREA, threads=1
+        )
+        pixels = scaled.to_ndarray()
+        if hdr:
+            pixels = colour.tone_map_rgb(np.asarray(pixels, dtype=np.uint16), int(self._picture.color_trc))
+        return np.ascontiguousarray(np.rot90(np.asarray(pixels, dtype=np.uint8), self._turns))
+
+    def _size(self, short_side: int | None) -> tuple[int, int]:
+        """Width and height before rotation."""
+        width, height = (self.height, self.width) if self._turns % 2 else (self.width, self.height)
+        if short_side is None:
+            return width, height
+        if short_side < 1:
+            raise InputError(f"short_side must be at least 1, got {short_side}")
+        if width <= height:
+            return short_side, max(1, round(height * short_side / width))
+        return max(1, round(width * short_side / height)), short_side
+
+
+def _spread(low: int, high: int, centre: int) -> NDArray[np.uint8]:
+    """`[256]` table from limited to full range that keeps `centre` where it is."""
+    values = (np.arange(256) - low) * 255 / (high - low) if not centre else (np.arange(256) - 128) * 255 / 224 + 128
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+_LUMA_UP = _spread(16, 235, 0)
+_CHROMA_UP = _spread(16, 240, 128)
