@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fdvs.records import CaptionKind
 from fdvs.stories.lines import Line
 from fdvs.stories.words import Rarity, sparse_dot, words
 
+_SAYS_MUCH_WORDS = 3  # content words from which a quote is worth a place of its own
 _TOO_ALIKE = 0.8  # cosine of the word vectors from which two lines say the same
+_POINTING = frozenset(
+    ("he", "she", "it", "they", "his", "her", "its", "their", "this", "that", "these", "those", "both")
+)
 _UNLIKENESS = 0.6  # how much likeness to lines already chosen costs
 
 
@@ -22,18 +25,29 @@ class Weighed:
     worth: float
 
 
-def weigh(lines: Sequence[Line], rarity: Rarity) -> list[Weighed]:
-    """Worth = cosine with the node's centre in rarity-weighted word space, less for scraps and unfinished speech."""
-    vectors = [rarity.vector(line.plain) for line in lines]
+def centre_of(lines: Iterable[Line], rarity: Rarity) -> dict[str, float]:
+    """Unit vector of the words that several of the lines share and the film otherwise seldom uses."""
     centre: dict[str, float] = {}
-    for vector in vectors:
-        for word, value in vector.items():
+    for line in lines:
+        for word, value in rarity.vector(line.plain).items():
             centre[word] = centre.get(word, 0.0) + value
-    norm = sum(value * value for value in centre.values()) ** 0.5 or 1.0
+    norm = sum(value * value for value in centre.values()) ** 0.5
+    return {word: value / norm for word, value in centre.items()} if norm else {}
+
+
+def weigh(lines: Sequence[Line], rarity: Rarity) -> list[Weighed]:
+    """Worth = cosine with the lines' centre, less for scraps, for unfinished speech and for a bare "he" or "it"."""
+    centre = centre_of(lines, rarity)
+    vectors = [rarity.vector(line.plain) for line in lines]
     return [
-        Weighed(line, vector, round(sparse_dot(vector, centre) / norm * _completeness(line), 3))
+        Weighed(line, vector, round(sparse_dot(vector, centre) * _completeness(line), 3))
         for line, vector in zip(lines, vectors, strict=True)
     ]
+
+
+def points_back(text: str) -> bool:
+    """Whether a sentence begins with a word that needs the sentence before it."""
+    return (words(text) or [""])[0] in _POINTING
 
 
 def _completeness(line: Line) -> float:
@@ -41,25 +55,30 @@ def _completeness(line: Line) -> float:
     factor = min(1.0, (0.4, 0.4, 0.5, 0.7, 0.9)[num_words] if num_words < 5 else 1.0)
     if num_words > 60:
         factor *= 0.7
-    if line.kind is CaptionKind.SPEECH:
+    if line.is_said:
         first, last = line.plain[:1], line.plain.rstrip("\"'”’»)]")[-1:]
         factor *= 0.85 if first.islower() or first in ".…-" else 1.0
         factor *= 0.85 if last not in ".!?…。！？" else 1.0
+    elif points_back(line.plain):
+        factor *= 0.8
     return factor
 
 
 def choose(lines: Sequence[Line], count: int, rarity: Rarity) -> list[Line]:
-    """At most `count` lines in time order; at least one of what is seen and one of what is said, where there are any.
+    """At most `count` of the lines, in the order given; at least one of what is seen and, if it says something, one of
+    what is said.
 
     Each next line is the one with the highest worth less its likeness to those chosen; ties go to the earlier one.
     """
     left = weigh(lines, rarity)
+    order = {id(item.line): i for i, item in enumerate(left)}
     chosen: list[Weighed] = []
     while left and len(chosen) < count:
-        best = max(left, key=lambda item: (_gain(item, chosen, lines, count), -item.line.start_ms))
+        wanted = _wanted(left, chosen, count)
+        best = max(wanted, key=lambda item: (_gain(item, chosen), -order[id(item.line)]))
         left = [item for item in left if item is not best and not _alike(item, best)]
         chosen.append(best)
-    return sorted((item.line for item in chosen), key=lambda line: line.start_ms)
+    return sorted((item.line for item in chosen), key=lambda line: order[id(line)])
 
 
 def _alike(a: Weighed, b: Weighed) -> bool:
@@ -68,11 +87,16 @@ def _alike(a: Weighed, b: Weighed) -> bool:
     return sparse_dot(a.vector, b.vector) >= _TOO_ALIKE
 
 
-def _gain(item: Weighed, chosen: Sequence[Weighed], lines: Sequence[Line], count: int) -> float:
-    likeness = max((sparse_dot(item.vector, other.vector) for other in chosen), default=0.0)
-    said = item.line.kind is CaptionKind.SPEECH
-    kinds = {line.kind is CaptionKind.SPEECH for line in lines}
-    have = {other.line.kind is CaptionKind.SPEECH for other in chosen}
-    missing = kinds - have
-    forced = said in missing and count - len(chosen) <= len(missing)
-    return item.worth - _UNLIKENESS * likeness + (10.0 if forced else 0.0)
+def _gain(item: Weighed, chosen: Sequence[Weighed]) -> float:
+    return item.worth - _UNLIKENESS * max((sparse_dot(item.vector, other.vector) for other in chosen), default=0.0)
+
+
+def _wanted(left: Sequence[Weighed], chosen: Sequence[Weighed], count: int) -> Sequence[Weighed]:
+    """What the next line is taken from: when one place is left and a kind is still missing, only that kind."""
+    have = {item.line.is_said for item in chosen}
+    missing = [item for item in left if item.line.is_said not in have and (not item.line.is_said or _says_much(item))]
+    return missing if chosen and missing and len(chosen) == count - 1 else left
+
+
+def _says_much(item: Weighed) -> bool:
+    return len(item.vector) >= _SAYS_MUCH_WORDS

@@ -6,16 +6,20 @@ that runs over several cues, or over a clip border, is quoted whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 
 from fdvs.records import Caption, CaptionKind, Sentence
 from fdvs.stories.evidence import ClipEvidence
-from fdvs.stories.words import clock, one_line, same_text_key, split_sentences
+from fdvs.stories.words import ENDS, clock, one_line, same_text_key, split_sentences
 
 SEEN = (CaptionKind.VISUAL, CaptionKind.ACTION, CaptionKind.OBJECTS, CaptionKind.SCREEN_TEXT)
 _PAUSE_MS = 2000  # a longer silence ends an utterance
-_UTTERANCE_CHARS = 160  # speech without full stops ends at the first cue border after this much
+_RUN_CUES = 60  # speech without a pause or a full stop is read in stretches of so many cues
+_SENTENCE_CHARS = 320  # a longer sentence is most likely speech without full stops
+_PIECE_CHARS = 160  # and is told in pieces of about so much
 _QUOTE_CHARS = 240  # sentences of one clip's speech share a quote up to this much
 _GAP_MS = 500  # a shorter gap between two lines that say the same does not end what continues
 _TIMES_NAMED = 3  # returns of a line that are named one by one
@@ -43,6 +47,10 @@ class Line:
     end_ms: int
     same: tuple[str, ...] = field(default=())
     returns: tuple[tuple[int, str], ...] = field(default=())
+
+    @property
+    def is_said(self) -> bool:
+        return self.kind is CaptionKind.SPEECH
 
     @property
     def key(self) -> str:
@@ -100,7 +108,7 @@ def clip_sentences(evidence: ClipEvidence) -> tuple[Sentence, ...]:
 def _quoted(cues: Sequence[Caption]) -> list[Sentence]:
     """A clip's speech as quotes of whole sentences, each at most `_QUOTE_CHARS` unless one sentence is longer."""
     quotes: list[tuple[str, tuple[str, ...]]] = []
-    for line in _utterances(cues, cut_chars=_QUOTE_CHARS):
+    for line in _utterances(cues):
         if quotes and len(quotes[-1][0]) + len(line.plain) < _QUOTE_CHARS:
             text, sources = quotes.pop()
             quotes.append((f"{text} {line.plain}", tuple(dict.fromkeys(sources + line.sources))))
@@ -112,54 +120,69 @@ def _quoted(cues: Sequence[Caption]) -> list[Sentence]:
 def utterances(clips: Iterable[ClipEvidence]) -> list[Line]:
     """All that is said in a video as whole sentences, by start."""
     cues = [cue for evidence in clips for cue in evidence.told(CaptionKind.SPEECH)]
-    return _utterances(sorted(cues, key=lambda c: (c.span, c.id)), cut_chars=_UTTERANCE_CHARS)
+    return _utterances(sorted(cues, key=lambda c: (c.span, c.id)))
 
 
-def _utterances(cues: Sequence[Caption], cut_chars: int) -> list[Line]:
+def _utterances(cues: Sequence[Caption]) -> list[Line]:
     lines: list[Line] = []
+    for run in _runs(cues):
+        lines += _sentences_of(run)
+    return lines
+
+
+def _runs(cues: Sequence[Caption]) -> Iterator[list[Caption]]:
+    """Cues that are read as one text: up to a pause, to a cue that ends a sentence, or to `_RUN_CUES`."""
     run: list[Caption] = []
-    length = 0
     for cue in cues:
-        if run and (cue.span.start_ms - run[-1].span.end_ms >= _PAUSE_MS or length >= cut_chars):
-            lines += _sentences_of(run)
-            run, length = [], 0
-        text = one_line(cue.text)
+        if run and (cue.span.start_ms - run[-1].span.end_ms >= _PAUSE_MS or len(run) >= _RUN_CUES):
+            yield run
+            run = []
         run.append(cue)
-        pieces = split_sentences(text)
-        length = length + len(text) + 1 if len(pieces) == 1 else len(pieces[-1])
-        if text[-1:] in ".!?…。！？" and not text.endswith("..."):
-            lines += _sentences_of(run)
-            run, length = [], 0
-    return lines + (_sentences_of(run) if run else [])
+        if cue.text.rstrip()[-1:] in ENDS and not cue.text.rstrip().endswith("..."):
+            yield run
+            run = []
+    if run:
+        yield run
 
 
 def _sentences_of(cues: Sequence[Caption]) -> list[Line]:
     """Sentences of consecutive cues read as one text; each cites the cues whose characters it holds."""
     texts = [one_line(cue.text) for cue in cues]
+    starts = list(accumulate((len(text) + 1 for text in texts), initial=0))
     joined = " ".join(texts)
-    starts = [sum(len(text) + 1 for text in texts[:i]) for i in range(len(texts))]
     lines: list[Line] = []
     at = 0
     for sentence in split_sentences(joined):
         begin = joined.index(sentence, at)
         at = begin + len(sentence)
-        used = [
-            cue
-            for cue, start, text in zip(cues, starts, texts, strict=True)
-            if start < at and begin < start + len(text)
-        ]
-        lines.append(
-            Line(
-                text=quote(sentence),
-                plain=sentence,
-                kind=CaptionKind.SPEECH,
-                backend=used[0].backend,
-                sources=tuple(dict.fromkeys(cue.id for cue in used)),
-                start_ms=used[0].span.start_ms,
-                end_ms=max(cue.span.end_ms for cue in used),
-            )
-        )
+        first, last = bisect_right(starts, begin) - 1, bisect_right(starts, at - 1) - 1
+        if len(sentence) > _SENTENCE_CHARS and first < last:
+            lines += [_said(joined[a:b].strip(), cues[i : k + 1]) for a, b, i, k in _pieces(starts, begin, at)]
+        else:
+            lines.append(_said(sentence, cues[first : last + 1]))
     return lines
+
+
+def _pieces(starts: Sequence[int], begin: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """Speech without full stops in pieces of about `_PIECE_CHARS` that end with a cue: (from, to, first, last cue)."""
+    while begin < end:
+        first = bisect_right(starts, begin) - 1
+        last = max(first + 1, bisect_right(starts, begin + _PIECE_CHARS) - 1)
+        stop = end if end - starts[last] < _PIECE_CHARS // 3 else min(end, starts[last])
+        yield begin, stop, first, bisect_right(starts, stop - 1) - 1
+        begin = stop
+
+
+def _said(text: str, cues: Sequence[Caption]) -> Line:
+    return Line(
+        text=quote(text),
+        plain=text,
+        kind=CaptionKind.SPEECH,
+        backend=cues[0].backend,
+        sources=tuple(dict.fromkeys(cue.id for cue in cues)),
+        start_ms=cues[0].span.start_ms,
+        end_ms=max(cue.span.end_ms for cue in cues),
+    )
 
 
 def _without_repeats(lines: Iterable[Line]) -> list[Line]:
@@ -174,7 +197,7 @@ def told_once(lines: Iterable[Line]) -> list[Line]:
         earlier = kept.get(line.key)
         if earlier is None:
             kept[line.key] = line
-        elif line.kind is not CaptionKind.SPEECH:
+        elif not line.is_said:
             kept[line.key] = _joined(earlier, line)
     return list(kept.values())
 

@@ -4,27 +4,48 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from fdvs.records import CaptionKind
-from fdvs.stories.choose import weigh
+from fdvs.stories.choose import Weighed, points_back, weigh
 from fdvs.stories.lines import Line, quote
-from fdvs.stories.words import STOP_WORDS, Rarity, clock, same_text_key, words
+from fdvs.stories.words import STOP_WORDS, Rarity, clock, content_words, same_text_key, words
 
+_MEASURED = 3  # the last rank a line's title can have
 _TITLE_CHARS = 60
-_CLAUSE_BORDER = re.compile(r"[,;:]\s+|\s+[–—|-]\s+|\s*[()]\s*|[.!?…]+\s+")
+_SPOKEN_WORDS = range(3, 8)  # how many words of speech make a title
+_CLAUSE_BORDER = re.compile(r"[,;:]\s+|\s+[–—|-]\s+|\s*[()]\s*")
+# A clause that begins so only says when or where; the next one says what.
+_LEAD_IN_WORDS = """
+    after along although amid among and as at because before behind beside but by despite during eventually finally
+    first from however in inside instead later meanwhile near next now on once outside over so standing suddenly then
+    there through throughout to towards under until upon using when whenever where while with within without"""
+_LEAD_IN = frozenset(_LEAD_IN_WORDS.split())
 
 
-def title_of(lines: Sequence[Line], rarity: Rarity, fallback: Iterable[str], used: set[str], start_ms: int) -> str:
-    """The best title not in `used` (to which it is added).
+def title_of(
+    lines: Sequence[Line],
+    rarity: Rarity,
+    *,
+    centre: Mapping[str, float],
+    fallback: Iterable[str],
+    used: set[str],
+    start_ms: int,
+) -> str:
+    """The best title not in `used` (to which it is added), empty when there is nothing to take one from.
 
     In this order: on-screen text, what a model or a person saw, a quoted phrase of speech, the `fallback` phrases (the
     rarest measured facts first), the built-in captioner's own sentences. When all are taken, the best one again with
     its time.
+
+    Args:
+        lines: the node's own lines.
+        centre: how much each word stands for the node, see `choose.centre_of`.
+        start_ms: of the node.
     """
-    ranked = sorted(weigh(lines, rarity), key=lambda item: (_rank(item.line), -item.worth, item.line.start_ms))
-    spoken_or_seen = [_phrase(item.line, rarity) for item in ranked if _rank(item.line) < 3]
-    measured = [_phrase(item.line, rarity) for item in ranked if _rank(item.line) == 3]
+    ranked = sorted(weigh(lines, rarity), key=lambda item: (_rank(item.line), -_fitness(item), item.line.start_ms))
+    spoken_or_seen = [_phrase(item.line, centre) for item in ranked if _rank(item.line) < _MEASURED]
+    measured = [_phrase(item.line, centre) for item in ranked if _rank(item.line) == _MEASURED]
     candidates = [text for text in [*spoken_or_seen, *fallback, *measured] if text]
     for text in candidates:
         if same_text_key(text) not in used:
@@ -36,31 +57,70 @@ def title_of(lines: Sequence[Line], rarity: Rarity, fallback: Iterable[str], use
 def _rank(line: Line) -> int:
     if line.kind is CaptionKind.SCREEN_TEXT:
         return 0
-    if line.kind is CaptionKind.SPEECH:
+    if line.is_said:
         return 2
-    return 3 if line.backend == "builtin" else 1
+    return _MEASURED if line.backend == "builtin" else 1
 
 
-def _phrase(line: Line, rarity: Rarity) -> str:
-    text = line.plain.rstrip(".,;: ")
-    if line.kind is CaptionKind.SPEECH:
-        return quote(shorten(line.plain, rarity, mark=""))
-    return shorten(text, rarity)
+def _fitness(item: Weighed) -> float:
+    """Worth as a title: whole sentences that stand alone come first."""
+    text = item.line.plain
+    factor = 0.6 if points_back(text) else 1.0
+    factor *= 0.9 if len(text) > _TITLE_CHARS + 1 else 1.0
+    return round(item.worth * factor, 3)
 
 
-def shorten(text: str, rarity: Rarity, mark: str = "…") -> str:
-    """At most `_TITLE_CHARS` of the text: all of it, else its most telling clause of three words or more, else its
-    beginning with `mark` after it."""
-    if len(text) <= _TITLE_CHARS:
-        return text
-    clauses = [part.strip(" .,;:\"'“”") for part in _CLAUSE_BORDER.split(text)]
-    fitting = [part for part in clauses if len(part) <= _TITLE_CHARS and len(words(part)) >= 3]
-    if fitting:
-        return max(fitting, key=lambda part: round(sum(rarity(w) for w in set(words(part)) - STOP_WORDS), 3))
-    kept = text[: _TITLE_CHARS - 1].rsplit(" ", 1)[0].split(" ")
+def _phrase(line: Line, centre: Mapping[str, float]) -> str:
+    if line.is_said:
+        spoken = spoken_phrase(line.plain, centre)
+        return quote(spoken) if spoken else ""
+    return headline(line.plain)
+
+
+def headline(text: str) -> str:
+    """At most `_TITLE_CHARS` of a sentence: all of it, else its first clause that says what happens, else the beginning
+    of that clause with an ellipsis."""
+    text = text.rstrip(".,;: ")
+    borders = [0, *(match.end() for match in _CLAUSE_BORDER.finditer(text))]
+    while len(text) > _TITLE_CHARS and len(borders) > 1 and (words(text[borders[0] :]) or [""])[0] in _LEAD_IN:
+        borders.pop(0)
+        if len(text) - borders[0] <= _TITLE_CHARS:
+            break
+    rest = _without_half_quotes(text[borders[0] :])
+    if len(rest) <= _TITLE_CHARS:
+        return rest
+    first = _CLAUSE_BORDER.split(rest, maxsplit=1)[0]
+    if len(first) <= _TITLE_CHARS and len(words(first)) > 3:
+        return first
+    kept = rest[: _TITLE_CHARS - 1].rsplit(" ", 1)[0].split(" ")
     while len(kept) > 3 and same_text_key(kept[-1]) in STOP_WORDS:
         kept.pop()
-    return " ".join(kept).rstrip(" .,;:") + mark
+    return _without_half_quotes(" ".join(kept).rstrip(" .,;:(")) + "…"
+
+
+def _without_half_quotes(text: str) -> str:
+    """A cut that went through a quotation loses the mark that is left of it."""
+    text = text.replace('"', "") if text.count('"') % 2 else text
+    return (text.replace("“", "").replace("”", "") if text.count("“") != text.count("”") else text).strip()
+
+
+def spoken_phrase(text: str, centre: Mapping[str, float]) -> str:
+    """The most telling three to seven words of a spoken sentence, word for word; all of a short one.
+
+    A phrase begins and ends with a content word and does not cross a clause border; where there is none, the sentence
+    is cut to its beginning.
+    """
+    best, best_score = "", 0.0
+    for clause in _CLAUSE_BORDER.split(text):
+        tokens = clause.split()
+        weights = [centre.get((content_words(token) or [""])[0], 0.0) for token in tokens]
+        for size in _SPOKEN_WORDS:
+            for start in range(len(tokens) - size + 1):
+                ends = weights[start] > 0 < weights[start + size - 1]
+                score = round(sum(weights[start : start + size]) / size**0.5, 3)
+                if ends and score > best_score:
+                    best, best_score = " ".join(tokens[start : start + size]), score
+    return best.strip(".,;:!?\"'“”() ") or headline(text).removesuffix("…")
 
 
 def rare_phrases(phrases: Sequence[str], in_video: Counter[str], num_clips: int) -> list[str]:

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping
 
 _SENTENCE_END = re.compile(r"""([.!?…]+["'”’»)\]]*)\s+(?=["'“‘«(\[¿¡]*[^\W_])|([。！？]+[」』”’]*)\s*""")
 _ABBREVIATION = re.compile(
-    r"(?:^|[\s(\"'“])(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|Sr|Jr|vs|etc|e\.g|i\.e|cf|approx|No|Fig|Eq|Inc|Ltd|z\.B|d\.h)\.$"
+    r"(?:^|[\s(\"'“])(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|Sr|Jr|vs|etc|e\.g|i\.e|cf|approx|Fig|Eq|Inc|Ltd|z\.B|d\.h)\.$"
 )
 _WORD = re.compile(r"[぀-ヿ㐀-䶿一-鿿가-힣]|[^\W_]+(?:['’\-][^\W_]+)*")
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+ENDS = ".!?…。！？"  # what a sentence can end with
 
 _STOP_WORDS = """
     a about above after again against all also am an and any are aren't as at be because been before being below

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 
 from fdvs.records import Level, Outcome, Sentence
 from fdvs.settings import StorySettings
-from fdvs.stories.choose import choose
+from fdvs.stories.choose import centre_of, choose
 from fdvs.stories.evidence import ClipEvidence
 from fdvs.stories.lines import Line, clip_sentences, seen_lines, told_once, utterances
 from fdvs.stories.titles import rare_phrases, title_of
 from fdvs.stories.words import Rarity, content_words
 
 WRITER = "builtin"
+_MS_PER_SCENE_LINE = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +82,26 @@ class ExtractiveWriter:
     def over(self, level: Level, children: Sequence[Told]) -> Told:
         """A scene, chapter, part or video: the best lines of its children, each told once."""
         candidates = told_once(line for child in children for line in child.lines)
-        lines = tuple(choose(candidates, self._counts[level], self._rarity))
         clips = range(children[0].clips.start, children[-1].clips.stop)
+        lines = tuple(choose(candidates, self._count(level, clips), self._rarity))
         sentences = tuple(sentence for line in lines for sentence in line.sentences())
         return Told(self._title(level, lines, clips), lines, sentences, clips)
+
+    def _count(self, level: Level, clips: range) -> int:
+        """How many lines a node gets: as set, and a long scene, which nothing below it sums up, more."""
+        if level is not Level.SCENE:
+            return self._counts[level]
+        duration_ms = self._clips[clips[-1]].clip.span.end_ms - self._clips[clips[0]].clip.span.start_ms
+        return max(self._counts[level], min(duration_ms // _MS_PER_SCENE_LINE, 3 * self._counts[level]))
 
     def _title(self, level: Level, lines: Sequence[Line], clips: range) -> str:
         facts = rare_phrases([self._phrases[i] for i in clips], self._phrase_counts, len(self._clips))
         used = set() if level is Level.CLIP else self._used_titles[level]
         start_ms = self._clips[clips.start].clip.span.start_ms
-        return title_of(lines, self._rarity, facts, used, start_ms) or self._why_nothing(clips)
+        centre = centre_of((line for i in clips for line in self._seen[i] + self._said[i]), self._rarity)
+        return title_of(
+            lines, self._rarity, centre=centre, fallback=facts, used=used, start_ms=start_ms
+        ) or self._why_nothing(clips)
 
     def _why_nothing(self, clips: range) -> str:
         """The first reason a caption gives for having no text; a title for what was never described."""
