@@ -83,15 +83,17 @@ def clips_from_captions(imported: ImportedVideo) -> tuple[list[Clip], list[Capti
     return clips, sorted(captions + gaps, key=lambda c: (c.span, c.kind, c.id))
 
 
-def attach_captions(clips: Sequence[Clip], imported: Iterable[ImportedCaption]) -> list[Caption]:
+def attach_captions(
+    clips: Sequence[Clip], imported: Iterable[ImportedCaption], *, end_ms: int | None = None
+) -> list[Caption]:
     """Imported captions as captions of these clips: each belongs to the clip in which it starts and keeps its own span,
-    cut at the end of the last clip.
+    cut at the end of the video (`end_ms`; default: the end of the last clip).
 
     Raises:
         InputError: a caption starts after the last clip ends.
     """
     starts = [clip.span.start_ms for clip in clips]
-    end_ms = clips[-1].span.end_ms
+    end_ms = clips[-1].span.end_ms if end_ms is None else end_ms
     seen: Counter[ImportedCaption] = Counter()
     captions: list[Caption] = []
     for item in imported:

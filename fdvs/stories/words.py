@@ -26,6 +26,9 @@ _STOP_WORDS = """
     these they they're thing things this those through to too uh um under until up us very was wasn't we we'll we're
     we've well were weren't what what's when where which while who whom why will with won't would wouldn't yeah yes you
     you'll you're you've your yours yourself yourselves
+    actually basically simply always never maybe probably pretty quite much many every another two sort stuff let take
+    takes want wants look looks see sees seen know think mean means say says said tell tells told come comes came make
+    makes made put called call need try use using used able ok hey oh ah huh give gives got work works
     der die das den dem des ein eine einen einem einer und oder aber ist sind war nicht auch es er sie wir ihr ich du
     man so wie was wenn dann dass da zu zum zur mit von vom für auf an im in am aus bei nach über als noch nur schon
     haben hat hatte kann wird werden"""
