@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STEP := sh tools/step.sh
 
 # -c constraints.txt on every call: without it pip may replace a CPU build of torch by a CUDA build.
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input -c constraints.txt
+PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input -c constraints.txt
 
 # Never "." : the five links at the root would be read a second time.
 CODE := fdvs tests $(if $(wildcard tools/*.py),tools) $(if $(wildcard benchmarks/*.py),benchmarks)
