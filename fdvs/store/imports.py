@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from fdvs.errors import NotFoundError
 from fdvs.records import CaptionKind, Span, content_id
+from fdvs.store.clips import ClipRow
 from fdvs.store.rows import text_column
 from fdvs.store.search_rows import SearchRows
 
@@ -42,3 +44,23 @@ class ImportRows(SearchRows):
         """Changes whenever captions are added; empty while there are none."""
         rows = sorted((span.start_ms, span.end_ms, str(kind), text) for span, kind, text in self.imported(video_id))
         return content_id("imported", rows) if rows else ""
+
+    def told_from(self, video_id: str) -> tuple[str, str]:
+        """The clips hash and the captions hash that a video's story was told from (NotFoundError without a story)."""
+        with self.reading() as db:
+            found = db.execute(
+                "SELECT clips_hash, captions_hash FROM stories WHERE video_id = ?", (video_id,)
+            ).fetchone()
+        if found is None:
+            raise NotFoundError(f"{self.video(video_id).name} has no story yet")
+        return str(found[0]), str(found[1])
+
+    def told_clips(self, video_id: str) -> list[ClipRow]:
+        """The clips a video's story was told from, with their captions."""
+        return self.stored_clips(video_id, *self.told_from(video_id))
+
+    def put_clips(self, clips_hash: str, rows: Sequence[ClipRow], *, captions_hash: str) -> None:
+        """Store many clips with their captions in one transaction: all of them or none."""
+        with self.writing():
+            for row in rows:
+                self.put_clip(clips_hash, row, captions_hash=captions_hash)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,12 +73,14 @@ class SearchRows(StoryRows):
             )
             return [_node_row(row) for row in rows]
 
-    def same_text(self, row: NodeRow) -> list[NodeRow]:
-        """All nodes of the video and level of `row` whose text is the same once normalised, `row` included, by time."""
+    def same_text(self, row: NodeRow, level: Level | None = None) -> list[NodeRow]:
+        """All nodes of the video whose text is that of `row` once normalised, `row` included, by time and id; of one
+        level where it is named."""
         with self.reading() as db:
             rows = db.execute(
-                f"{_NODE} WHERE n.video_id = ? AND n.text_key = ? AND n.level = ? ORDER BY n.start_ms, n.id",
-                (row.video_id, row.text_key, row.level),
+                f"{_NODE} WHERE n.video_id = ? AND n.text_key = ? AND (? IS NULL OR n.level = ?) "
+                "ORDER BY n.start_ms, n.id",
+                (row.video_id, row.text_key, level, level),
             )
             return [_node_row(found) for found in rows]
 
@@ -115,6 +118,28 @@ class SearchRows(StoryRows):
                 query = f"SELECT node_key, vector FROM vectors WHERE node_key IN ({_marks(some)})"  # noqa: S608
                 found.update((key, vector_value(blob)) for key, blob in db.execute(query, some))
         return found
+
+    def word_counts(self) -> list[tuple[str, int]]:
+        """(stem, number of occurrences) over all search text, sorted by stem."""
+        with self._vocabulary("row") as table:
+            return [(term, count) for term, count in self._db.execute(f"SELECT term, cnt FROM {table}")]  # noqa: S608
+
+    def word_nodes(self, num_occurrences: int) -> NDArray[np.int64]:
+        """Node key of each occurrence of each stem, stems in the order of `word_counts`.
+
+        Read both inside one `reading()`, so that they fit together.
+        """
+        with self._vocabulary("instance") as table:
+            rows = self._db.execute(f"SELECT doc FROM {table}")  # noqa: S608
+            return np.fromiter((row[0] for row in rows), np.int64, count=num_occurrences)
+
+    @contextmanager
+    def _vocabulary(self, kind: str) -> Iterator[str]:
+        """Name of a view on the words of the search text; it lives in this connection only."""
+        table = f"temp.words_by_{kind}"
+        self._db.execute(f"CREATE VIRTUAL TABLE IF NOT EXISTS {table} USING fts5vocab('main', 'node_text', '{kind}')")
+        with self.reading():
+            yield table
 
     def indexed_nodes(self) -> list[IndexedNode]:
         """All nodes with text, by node id (which breaks ties) and video."""

@@ -170,6 +170,7 @@ def _captions_by_leaf(record: StoryRecord) -> dict[str, list[Caption]]:
 
 def _put_node(db: sqlite3.Connection, video_id: str, position: int, node: StoryNode) -> int:
     title, text = text_column(node.title), text_column(node.text)
+    said = text_key(text)
     sentences = json_column([(text_column(sentence.text), sentence.sources) for sentence in node.sentences])
     cursor = db.execute(
         "INSERT INTO nodes (video_id, position, id, level, parent, start_ms, end_ms, title, sentences_json, writer, "
@@ -185,12 +186,13 @@ def _put_node(db: sqlite3.Connection, video_id: str, position: int, node: StoryN
             title,
             sentences,
             node.writer,
-            text_key(text or title),
+            said,
         ),
     )
     key = cursor.lastrowid
     assert key is not None
-    db.execute("INSERT INTO node_text (rowid, title, text) VALUES (?, ?, ?)", (key, title, text))
+    if said:  # a clip about which nothing is known is no search result
+        db.execute("INSERT INTO node_text (rowid, title, text) VALUES (?, ?, ?)", (key, title, text))
     return key
 
 

@@ -273,7 +273,7 @@ def test_search_reads_nodes_by_key_and_time() -> None:
     by_text = {row.text: row for row in rows if row.level is Level.CLIP}
     assert store.node_rows([10**6]) == []
     dog = by_text["A dog runs."]
-    assert [row.span.start_ms for row in store.same_text(dog)] == [0, 4000]
+    assert [row.span.start_ms for row in store.same_text(dog, Level.CLIP)] == [0, 4000]
     assert [row.text for row in store.nodes_at(video.id, 2500, 4001, Level.CLIP)] == ["A cat.", "a  DOG runs"]
     assert store.ancestors(dog) == (f"scene-{video.id[:8]}", f"video-{video.id[:8]}")
     assert store.has_node(video.id, dog.id, dog.span)
