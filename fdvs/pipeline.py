@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ from fdvs.records import Caption, Clip, Span, Video, content_id
 from fdvs.redundancy.visual import select_frames
 from fdvs.settings import ClipSettings, Settings
 from fdvs.store.clips import ClipRow
+from fdvs.stories.evidence import ClipEvidence
 from fdvs.stories.imported import ImportedCaption, attach_captions
 
 if TYPE_CHECKING:
@@ -91,9 +92,7 @@ def clip_record(
     return Clip(clip_id, video_id, span, max(span.start_ms, index.ms(plan.key_pts)), tuple(sampled_ms))
 
 
-def measurer(
-    plans: Sequence[ClipPlan], encoder: PictureEncoder, frames_short_side: int
-) -> Callable[[Frame], Measured]:
+def measurer(plans: Sequence[ClipPlan], encoder: PictureEncoder, frames_short_side: int) -> Callable[[Frame], Measured]:
     """The function that is called on every sampled frame while it is alive."""
     first_samples = {plan.sample_pts[0] for plan in plans}
 
@@ -162,10 +161,13 @@ def mean_vector(vectors: NDArray[np.float32]) -> NDArray[np.float32] | None:
 
 @dataclass(frozen=True, slots=True)
 class SaidAndAdded:
-    """Text with times of its own that is known before any clip is: subtitles, and captions made elsewhere."""
+    """Text with times of its own that is known before any clip is: subtitles, and captions made elsewhere. All of it
+    ends at `end_ms`, the end of the video, at the latest."""
 
     cues: tuple[Cue, ...]
     imported: tuple[ImportedCaption, ...]
+    end_ms: int
+    settings_hash: str
     key: str
 
 
@@ -180,7 +182,17 @@ def caption_clip(
     cues = tuple(cue for cue in texts.cues if clip.span.contains(cue.span.start_ms))
     added = [item for item in texts.imported if clip.span.contains(item.span.start_ms)]
     (own,) = by.caption([ClipInput(clip, facts, cues, frames)])
-    return (*own, *speech_captions([clip], cues, texts.key), *attach_captions([clip], added))
+    return (
+        *own,
+        *speech_captions([clip], cues, texts.settings_hash, end_ms=texts.end_ms),
+        *attach_captions([clip], added, end_ms=texts.end_ms),
+    )
+
+
+def clip_evidence(row: ClipRow) -> ClipEvidence:
+    """What the tree needs of a stored clip."""
+    facts = None if row.facts is None else PictureFacts.from_json(row.facts)
+    return ClipEvidence(row.clip, row.captions or (), row.picture, facts)
 
 
 def story_settings(settings: Settings) -> dict[str, object]:
@@ -190,6 +202,4 @@ def story_settings(settings: Settings) -> dict[str, object]:
 
 def video_named(video: Video, paths: Sequence[str]) -> Video:
     """The video under the name of the first of its paths: equal however many paths lead to it, in any order."""
-    from dataclasses import replace
-
     return replace(video, name=Path(min(paths)).name) if paths else video

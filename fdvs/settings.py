@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import tomllib
-import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -130,6 +129,17 @@ def settings_from_json(data: Mapping[str, Any]) -> Settings:
     return Settings(profile=data["profile"], **{stage: cls(**data[stage]) for stage, cls in STAGES.items()})
 
 
+def stored_settings(now: Settings, stored: Mapping[str, Any]) -> Settings:
+    """Settings `now` with the content settings of a stored story in their place (unknown names are left out)."""
+    stages: dict[str, Any] = {}
+    for stage in ("clips", "frames", "captions", "story"):
+        known = {item.name for item in dataclasses.fields(STAGES[stage])}
+        values = {key: value for key, value in dict(stored.get(stage, {})).items() if key in known}
+        stages[stage] = dataclasses.replace(getattr(now, stage), **values)
+    profile = "paper" if stored.get("profile") == "paper" else "default"
+    return dataclasses.replace(now, profile=profile, **stages)
+
+
 STAGES: dict[str, type[Any]] = {
     "clips": ClipSettings,
     "frames": FrameSettings,
@@ -177,7 +187,7 @@ def coerce(stage: str, key: str, value: object) -> Scalar:
         return text in {"true", "1", "on", "yes"}
     if wanted is str:
         return str(value)
-    assert wanted in (int, float) and not isinstance(wanted, types.UnionType)
+    assert wanted in (int, float)
     try:
         number = wanted(str(value))
     except ValueError:
@@ -192,7 +202,9 @@ def _check_ranges(settings: Settings) -> None:
     if clips.samples_per_clip < 1:
         raise UsageError(f"clips.samples_per_clip must be at least 1, got {clips.samples_per_clip}")
     if clips.max_clip_s and clips.max_clip_s < clips.min_clip_s:
-        raise UsageError(f"clips.max_clip_s ({clips.max_clip_s}) must not be below clips.min_clip_s ({clips.min_clip_s})")
+        raise UsageError(
+            f"clips.max_clip_s ({clips.max_clip_s}) must not be below clips.min_clip_s ({clips.min_clip_s})"
+        )
     if not 0 < settings.frames.threshold <= 1:
         raise UsageError(f"frames.threshold must lie in (0, 1], got {settings.frames.threshold}")
     if not 2 <= settings.story.max_children <= 24:

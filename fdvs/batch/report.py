@@ -10,10 +10,13 @@ from fdvs.records import State
 
 @dataclass(frozen=True, slots=True)
 class StatusRow:
-    """State of one path. `code` is one of `records.ERROR_CODES` when the state is failed, else empty."""
+    """State of one path (None: a video that came without its file).
+
+    `code` is one of `records.ERROR_CODES` when the state is failed, else empty.
+    """
 
     video: str
-    path: str
+    path: str | None
     video_id: str | None
     state: State
     clips_done: int

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fdvs.batch.freshness import story_key
-from fdvs.batch.jobs import UNTIL, Event, Job
+from fdvs.batch.jobs import UNTIL, Event, Job, Until
 from fdvs.batch.locks import Locks
 from fdvs.captioners.base import Captioner, captioner
 from fdvs.captioners.facts import PictureFacts
@@ -23,6 +23,7 @@ from fdvs.pipeline import (
     SaidAndAdded,
     caption_clip,
     captions_key,
+    clip_evidence,
     describe_clips,
     hash_file,
     measurer,
@@ -35,7 +36,7 @@ from fdvs.store.clips import ClipRow
 from fdvs.store.library import Store
 from fdvs.store.paths import Fingerprint
 from fdvs.stories.imported import ImportedCaption
-from fdvs.stories.tree import ClipEvidence, build_story
+from fdvs.stories.tree import build_story
 
 PROGRESS_EVERY_S = 0.2
 
@@ -89,8 +90,8 @@ class VideoBuild:
             clips_captioned=self._captioned,
         )
 
-    def _wants(self, stage: str) -> bool:
-        return UNTIL.index(self._job.until) >= [*UNTIL].index(stage)
+    def _wants(self, stage: Until) -> bool:
+        return UNTIL.index(self._job.until) >= UNTIL.index(stage)
 
     def _known_id(self, fingerprint: Fingerprint) -> str | None:
         if self._settings.run.rehash:
@@ -117,7 +118,7 @@ class VideoBuild:
         texts = self._texts(source)
         frames_key, captions = self._settings.hash("clips", "frames"), texts.key
         self._store.plan_video(self._video_id, frames_key, captions, clips_total=len(source.plans))
-        by = captioner(self._settings.captions, captions) if self._wants("captions") else None
+        by = captioner(self._settings.captions, texts.settings_hash) if self._wants("captions") else None
         stored = self._store.stored_clips(self._video_id, frames_key, captions)
         self._decode(source, texts, frames_key, by, len(stored))
         if by is not None:
@@ -133,11 +134,10 @@ class VideoBuild:
             self._warnings += cues.warnings
         imported = tuple(ImportedCaption(*item) for item in self._store.imported(self._video_id))
         key = captions_key(self._settings, cues.cues, self._store.imported_key(self._video_id))
-        return SaidAndAdded(cues.cues, imported, key)
+        settings_hash = self._settings.hash("clips", "frames", "captions")
+        return SaidAndAdded(cues.cues, imported, source.index.duration_ms, settings_hash, key)
 
-    def _decode(
-        self, source: _Source, texts: SaidAndAdded, frames_key: str, by: Captioner | None, first: int
-    ) -> None:
+    def _decode(self, source: _Source, texts: SaidAndAdded, frames_key: str, by: Captioner | None, first: int) -> None:
         """Clips that are not stored yet, each in one transaction with its captions."""
         if first >= len(source.plans):
             return
@@ -152,16 +152,12 @@ class VideoBuild:
                 told = caption_clip(row.clip, done.facts, done.frames, texts, by)
                 row = ClipRow(row.ordinal, row.clip, row.selection, row.facts, row.picture, row.picture_model, told)
                 self._captioned += 1
-            self._store.put_clip(
-                frames_key, row, captions_hash=texts.key if by else None, thumbnail=done.thumbnail
-            )
+            self._store.put_clip(frames_key, row, captions_hash=texts.key if by else None, thumbnail=done.thumbnail)
             self._decoded += 1
             self._warnings += done.warnings
             self._progress(row.ordinal + 1, len(source.plans))
 
-    def _caption_stored(
-        self, stored: Sequence[ClipRow], texts: SaidAndAdded, frames_key: str, by: Captioner
-    ) -> None:
+    def _caption_stored(self, stored: Sequence[ClipRow], texts: SaidAndAdded, frames_key: str, by: Captioner) -> None:
         """Captions for clips whose frames were decoded before under other caption settings."""
         for row in stored:
             if row.captions is None:
@@ -176,15 +172,7 @@ class VideoBuild:
             return
         encoder = text_encoder(self._settings.story.text_embedder)
         rows = self._store.stored_clips(self._video_id, frames_key, captions)
-        evidence = [
-            ClipEvidence(
-                clip=row.clip,
-                captions=row.captions or (),
-                picture=row.picture,
-                facts=None if row.facts is None else PictureFacts.from_json(row.facts),
-            )
-            for row in rows
-        ]
+        evidence = [clip_evidence(row) for row in rows]
         built = build_story(self._store.video(self._video_id), evidence, self._settings, encoder)
         self._store.put_story(
             self._video_id,

@@ -12,16 +12,19 @@ if TYPE_CHECKING:
     from fdvs.media.subtitles import Cue
 
 
-def speech_captions(clips: Sequence[Clip], cues: Sequence[Cue], settings_hash: str) -> list[Caption]:
+def speech_captions(
+    clips: Sequence[Clip], cues: Sequence[Cue], settings_hash: str, *, end_ms: int | None = None
+) -> list[Caption]:
     """One `speech` caption per cue.
 
-    A cue belongs to the clip in which it starts and keeps its own span, cut at the end of the last clip. Its text is
+    A cue belongs to the clip in which it starts and keeps its own span, cut at the end of the video. Its text is
     kept word for word; runs of white space become one space. Cues without text, and cues that start outside the clips,
     have no clip to belong to and are left out.
 
     Args:
         clips: in time order, without overlap.
         cues: in any order.
+        end_ms: end of the video; default: the end of the last clip.
 
     Returns:
         Captions by start, then end, track and text; equal cues of one track once.
@@ -29,7 +32,7 @@ def speech_captions(clips: Sequence[Clip], cues: Sequence[Cue], settings_hash: s
     if not clips:
         return []
     starts = [clip.span.start_ms for clip in clips]
-    end_ms = clips[-1].span.end_ms
+    end_ms = clips[-1].span.end_ms if end_ms is None else end_ms
     found: dict[str, Caption] = {}
     for cue in sorted(cues, key=lambda cue: (cue.span, cue.track, cue.text)):
         text = " ".join(cue.text.split())

@@ -37,7 +37,8 @@ def ask(
     else:
         typer.echo(answer.text)
         if answer.option_scores is not None:
-            scores = ", ".join(f"{text}: {score:.2f}" for text, score in zip(option or [], answer.option_scores))
+            pairs = zip(option or [], answer.option_scores, strict=True)
+            scores = ", ".join(f"{text}: {score:.2f}" for text, score in pairs)
             typer.echo(f"  ({scores})")
     if answer.citations:
         typer.echo("From:" if not answer.abstained else "Nearest:")

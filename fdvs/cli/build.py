@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,7 +11,7 @@ from fdvs.cli.common import DEFAULT_LIBRARY, JsonOption, LibraryOption, SetOptio
 from fdvs.errors import UsageError
 
 if TYPE_CHECKING:
-    from fdvs.batch.jobs import Until
+    from fdvs.api import Library
     from fdvs.batch.report import BuildReport
 
 
@@ -76,7 +76,7 @@ def build(
     with opened, Progress() as progress:
         report = opened.build(
             inputs,
-            until=cast("Until", until),
+            until=until,
             engine=engine,
             dry_run=dry_run,
             retry_failed=retry_failed,
@@ -90,11 +90,9 @@ def build(
     return report.exit_code
 
 
-def _print_report(report: BuildReport, library: object, *, dry_run: bool, complete: bool) -> None:
-    from fdvs.api import Library
+def _print_report(report: BuildReport, library: Library, *, dry_run: bool, complete: bool) -> None:
     from fdvs.cli.tables import status_table
 
-    assert isinstance(library, Library)
     if not report.rows:
         note("no videos found: name video files, or a folder that holds some")
         return
@@ -111,10 +109,7 @@ def _print_report(report: BuildReport, library: object, *, dry_run: bool, comple
         note("Failed inputs are not tried again until they change; --retry-failed tries them all.")
 
 
-def _print_first_lines(library: object, report: BuildReport) -> None:
-    from fdvs.api import Library
-
-    assert isinstance(library, Library)
+def _print_first_lines(library: Library, report: BuildReport) -> None:
     first = next(row for row in report.rows if row.state == "done" and row.video_id)
     assert first.video_id is not None
     shown = library.story(first.video_id).render("tree").splitlines()

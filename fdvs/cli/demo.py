@@ -48,5 +48,5 @@ def demo(
         library.export(film.path.name, form="md", output=output / "story.md")
     typer.echo(f"\nFilm:     {film.path}\nSubtitles:{film.subtitles}\nLibrary:  {library.path}")
     typer.echo(f"Story:    {output / 'story.md'} and {output / 'story.json'}")
-    typer.echo(f"Next:     fdvs build YOUR_FOLDER, then fdvs story NAME, fdvs search …, fdvs ask …")
+    typer.echo("Next:     fdvs build YOUR_FOLDER, then fdvs story NAME, fdvs search …, fdvs ask …")
     return 0

@@ -55,23 +55,17 @@ def _say(message: str) -> None:
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit code (design: 0, 1, 2, 3, 130, 143)."""
+    """Run one command and return its exit code (0, 1, 2, 3, 130, 143)."""
     signal.signal(signal.SIGTERM, _on_sigterm)
     try:
         result = app(arguments, standalone_mode=False)
-    except click.UsageError as error:
-        error.show()
-        return 2
-    except (click.Abort, KeyboardInterrupt):
-        _say("stopped; what was finished is kept, the same command goes on from there")
-        return 130
-    except _Terminated:
-        _say("terminated; what was finished is kept, the same command goes on from there")
-        return 143
     except click.ClickException as error:
         error.show()
-        return error.exit_code
-    except BrokenPipeError:  # the reader of our output (head, less) went away: not an error
+        return error.exit_code  # 2 for wrong usage
+    except (click.Abort, KeyboardInterrupt, _Terminated) as stop:
+        _say("stopped; what was finished is kept, and the same command goes on from there")
+        return 143 if isinstance(stop, _Terminated) else 130
+    except BrokenPipeError:  # whoever read our output (head, less) went away: no error of ours
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except FdvsError as error:

@@ -10,11 +10,15 @@ from fdvs.records import Hit, Level, State
 from fdvs.stories.render import clock, safe_text
 
 if TYPE_CHECKING:
-    from fdvs.api import RedundancyReport
     from fdvs.batch.report import StatusRow
+    from fdvs.redundancy.report import RedundancyReport
 
 NAME_WIDTH = 44
 TEXT_WIDTH = 96
+
+
+def _precise(time_ms: int) -> str:
+    return f"{clock(time_ms)}.{time_ms % 1000 // 100}"
 
 
 def _short(text: str, width: int) -> str:
@@ -42,9 +46,7 @@ def hit_lines(number: int, hit: Hit) -> list[str]:
     times = f"{clock(hit.span.start_ms)}–{clock(hit.span.end_ms)}"
     title = f"  {safe_text(hit.title)}" if hit.title and hit.level is not Level.CLIP else ""
     head = f"{number:>2}. {safe_text(hit.video)}  {times}  [{hit.level}, similarity {hit.similarity:.2f}]{title}"
-    body = textwrap.wrap(
-        _short(safe_text(hit.text), 400), TEXT_WIDTH, initial_indent="    ", subsequent_indent="    "
-    )
+    body = textwrap.wrap(_short(safe_text(hit.text), 400), TEXT_WIDTH, initial_indent="    ", subsequent_indent="    ")
     also = [f"    also at {', '.join(clock(span.start_ms) for span in hit.also)}"] if hit.also else []
     return [head, *body, *also]
 
@@ -56,7 +58,7 @@ def redundancy_lines(report: RedundancyReport) -> list[str]:
         f"captions: {report.captions_kept} of {report.captions_total} kept"
     ]
     lines.extend(
-        f"  {clock(item.start_ms, tenths=True)}  {item.kind}  like {clock(item.kept_start_ms, tenths=True)}  "
+        f"  {_precise(item.span.start_ms)}  {item.kind}  like {_precise(item.kept_span.start_ms)}  "
         f"similarity {item.similarity:.3f}  ({item.rule})"
         for item in report.removed
     )

@@ -461,8 +461,12 @@ def _packet_text(data: bytes, codec: str) -> tuple[str, str]:
 # Tracks → cues
 
 
-def collect_cues(path: Path, index: PacketIndex, limits: LimitSettings | None = None) -> CueCollection:
+def collect_cues(
+    path: Path, index: PacketIndex, limits: LimitSettings | None = None, *, also: Sequence[Path] = ()
+) -> CueCollection:
     """All cues that belong to a video, from its sidecars and embedded tracks, on its published time line.
+
+    `also` names further paths of the same video: subtitles beside any of them count, whichever path is read.
 
     Embedded times are shifted by the start of the video; sidecar times already count from it. Cues are cut at
     `index.duration_ms`, rolling captions are reduced to what is new in each cue, and cues that several tracks share
@@ -473,7 +477,7 @@ def collect_cues(path: Path, index: PacketIndex, limits: LimitSettings | None = 
     warnings: list[str] = []
     tracks: list[Track] = []
     room = limits.max_subtitle_chars
-    sidecars = find_sidecars(path)
+    sidecars = [file for one in sorted({path, *also}) for file in find_sidecars(one)]
     if len(sidecars) > MAX_SIDECARS:
         warnings.append(f"{len(sidecars)} subtitle files fit this video; only the first {MAX_SIDECARS} were read")
     for sidecar in sidecars[:MAX_SIDECARS]:

@@ -1,0 +1,273 @@
+"""The Python API: `Library`, which mirrors the commands, and `Story`, which works from an exported file alone."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from fdvs.batch.jobs import Until
+from fdvs.batch.report import BuildReport, StatusRow
+from fdvs.errors import InputError
+from fdvs.records import Answer, Caption, Clip, DuplicateGroup, FrameSelection, Hit, StoryRecord, Video
+from fdvs.redundancy.report import RedundancyReport
+from fdvs.retrieval.story_file import Story
+from fdvs.settings import Scalar, Settings, load_settings
+from fdvs.store.library import Store
+
+if TYPE_CHECKING:
+    from fdvs.batch.build import OnEvent
+    from fdvs.encoders.text import TextEncoder
+
+DEFAULT_PATH = Path("fdvs-library")
+_UNSAFE_IN_NAMES = re.compile(r"[^\w.\- ]+")
+
+
+_Repeats = tuple[str, list[tuple[Clip, FrameSelection | None]], tuple[Caption, ...], tuple[DuplicateGroup, ...]]
+
+
+class Library:
+    """A folder of stories. Use it as a context manager, or call `close`.
+
+    Args:
+        path: the folder.
+        create: make the library when a build or an import needs it; False: it must be there.
+        profile, flags, assignments: settings, as `fdvs.settings.load_settings` takes them; the library's `fdvs.toml`
+            and `FDVS_…` variables count too.
+        settings: all settings at once, instead of the three above.
+
+    Raises:
+        NotFoundError: `create` is False and there is no library.
+        UsageError: a setting is unknown or out of range.
+    """
+
+    def __init__(
+        self,
+        path: Path | str = DEFAULT_PATH,
+        *,
+        create: bool = True,
+        profile: str | None = None,
+        flags: Mapping[str, Mapping[str, Scalar]] | None = None,
+        assignments: Iterable[str] = (),
+        settings: Settings | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.settings = settings or load_settings(
+            library=self.path, flags=flags, assignments=assignments, profile=profile
+        )
+        self._open_store: Store | None = None
+        self._encoders: dict[str, TextEncoder] = {}
+        if not create:
+            self._open_store = Store.open(self.path, create=False)
+
+    def close(self) -> None:
+        """Let go of the library's files; a second call does nothing."""
+        if self._open_store is not None:
+            self._open_store.close()
+            self._open_store = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def _store(self) -> Store:
+        if self._open_store is None:
+            self._open_store = Store.open(self.path, create=False)
+        return self._open_store
+
+    def build(
+        self,
+        inputs: Sequence[Path | str],
+        *,
+        until: Until = "story",
+        engine: str = "local",
+        dry_run: bool = False,
+        retry_failed: bool = False,
+        on_event: OnEvent | None = None,
+    ) -> BuildReport:
+        """Turn video files and folders into stories; see `fdvs.batch.build.build`."""
+        from fdvs.batch.build import build
+
+        return build(
+            self.path,
+            [Path(one) for one in inputs],
+            self.settings,
+            until=until,
+            engine=engine,
+            dry_run=dry_run,
+            retry_failed=retry_failed,
+            on_event=on_event,
+        )
+
+    def import_captions(self, files: Sequence[Path | str], *, video: str | None = None) -> BuildReport:
+        """Stories from captions made elsewhere (JSON Lines, SRT, VTT) and from exported stories.
+
+        Args:
+            files: a file that cannot be used is a failed row, the others are imported.
+            video: add the captions to this built video instead; its story is told anew from them too.
+        """
+        from fdvs.batch.importing import Importer
+
+        started = time.monotonic()
+        with Store.open(self.path, create=video is None) as store:
+            importer = Importer(store, self.settings, self._encoder)
+            rows = [row for file in files for row in importer.guarded(Path(file), video)]
+        return BuildReport(tuple(rows), 0, time.monotonic() - started)
+
+    def status(self) -> list[StatusRow]:
+        """State of every path, by path; then of the videos that came without one (imports)."""
+        from fdvs.batch.build import status_rows
+
+        return status_rows(self._store, self.path)
+
+    def videos(self) -> list[Video]:
+        """All videos of the library, by name."""
+        return self._store.videos()
+
+    def story(self, video: str) -> Story:
+        """The story of one video, named by file name, path or the start of its id.
+
+        Raises:
+            NotFoundError, AmbiguousError: no video, or several, fit the name; or it has no story yet.
+        """
+        return Story(self._record(video))
+
+    def _record(self, video: str) -> StoryRecord:
+        return self._store.story(self._store.resolve_video(video).id)
+
+    def search(
+        self,
+        query: str,
+        *,
+        k: int = 10,
+        level: str = "any",
+        video: str | None = None,
+        min_similarity: float | None = None,
+    ) -> list[Hit]:
+        """Moments that fit a query, best first."""
+        from fdvs.retrieval.search import search
+
+        return search(
+            self._store,
+            self._encoder(),
+            query,
+            k=k,
+            level=level,
+            video_id=self._video_id(video),
+            min_similarity=min_similarity,
+        )
+
+    def ask(
+        self,
+        question: str,
+        *,
+        video: str | None = None,
+        options: Sequence[str] = (),
+        k: int = 5,
+        reader: str = "builtin",
+    ) -> Answer:
+        """An answer with the spans it rests on; abstains when nothing supports one."""
+        from fdvs.retrieval.answer import ask
+
+        return ask(
+            self._store,
+            self._encoder(),
+            question,
+            video_id=self._video_id(video),
+            options=options,
+            k=k,
+            reader=reader,
+        )
+
+    def redundancy(self, video: str | None = None) -> RedundancyReport:
+        """What was set aside as a repeat in one video, or in all of them (with the links across videos)."""
+        from fdvs.redundancy.report import joined, removed_members, report_of
+
+        if video is not None:
+            return report_of(*self._repeats(self._store.resolve_video(video)))
+        told = [one for one in self._store.videos() if self._store.has_story(one.id)]
+        total = joined([report_of(*self._repeats(one)) for one in told])
+        return replace(total, removed=(*total.removed, *removed_members(self._store.links())))
+
+    def _repeats(self, video: Video) -> _Repeats:
+        record = self._store.story(video.id)
+        clips = [(row.clip, row.selection) for row in self._store.told_clips(video.id)]
+        return video.name, clips, record.captions, record.duplicates
+
+    def export(self, video: str, *, form: str = "json", output: Path | str) -> Path:
+        """Write one story as a file; returns its path."""
+        target = Path(output)
+        _write(target, self.story(video).render(form))
+        return target
+
+    def export_all(self, *, form: str = "json", folder: Path | str) -> list[Path]:
+        """Write every story into a folder, named after its video; equal names get the start of the id."""
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        told = [video for video in self._store.videos() if self._store.has_story(video.id)]
+        written: list[Path] = []
+        for name, video in zip(_file_names(told), told, strict=True):
+            written.append(self.export(video.id, form=form, output=target / f"{name}.{form}"))
+        return written
+
+    def forget(self, video: str) -> str:
+        """Remove a video everywhere (not the file itself); returns its name."""
+        found = self._store.resolve_video(video)
+        for path in self._store.forget(found.id):
+            path.unlink(missing_ok=True)
+        return found.name
+
+    def relink(self, folder: Path | str) -> tuple[list[tuple[str, str]], list[str]]:
+        """Find moved files by content.
+
+        Returns:
+            (old path, new path) of every mended path, and the paths that are still missing.
+
+        Raises:
+            InputError: `folder` is not a folder.
+        """
+        from fdvs.batch.relinking import relink
+
+        if not Path(folder).is_dir():
+            raise InputError(f"{folder} is not a folder")
+        return relink(self._store, Path(folder))
+
+    def _video_id(self, video: str | None) -> str | None:
+        return None if video is None else self._store.resolve_video(video).id
+
+    def _encoder(self) -> TextEncoder:
+        from fdvs.encoders.text import text_encoder
+
+        spec = self.settings.story.text_embedder
+        if spec not in self._encoders:
+            self._encoders[spec] = text_encoder(spec)
+        return self._encoders[spec]
+
+
+def _file_names(videos: Sequence[Video]) -> list[str]:
+    """Safe file names without extension, one per video: its name, with the start of the id where names clash."""
+    stems = [_UNSAFE_IN_NAMES.sub("_", Path(video.name).stem).strip(". ")[:100] or "video" for video in videos]
+    lowered = [stem.lower() for stem in stems]
+    return [
+        stem if lowered.count(stem.lower()) == 1 else f"{stem}-{video.id[:8]}"
+        for stem, video in zip(stems, videos, strict=True)
+    ]
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,159 @@
+"""Stories without pixels: captions made elsewhere, and exported stories, into the library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from fdvs.batch.freshness import story_key
+from fdvs.batch.report import StatusRow
+from fdvs.encoders.text import TextEncoder
+from fdvs.errors import InputError
+from fdvs.pipeline import clip_evidence, story_settings
+from fdvs.records import Caption, State, StoryRecord, Video, content_id
+from fdvs.settings import Settings, stored_settings
+from fdvs.store.clips import ClipRow
+from fdvs.store.library import Store
+from fdvs.stories.imported import (
+    BACKEND,
+    ImportedCaption,
+    ImportedVideo,
+    attach_captions,
+    clips_from_captions,
+    evidence_of,
+    import_settings,
+)
+from fdvs.stories.importing import read_import
+from fdvs.stories.tree import build_story
+
+CLIPS_KEY = "imported"
+
+
+class Importer:
+    """Imports files into one store. Importing the same again changes nothing."""
+
+    def __init__(self, store: Store, settings: Settings, encoder: Callable[[], TextEncoder]) -> None:
+        self._store, self._settings, self._encoder = store, settings, encoder
+
+    def guarded(self, file: Path, video: str | None) -> list[StatusRow]:
+        """`run`, or `add_to` where a video is named; a file that cannot be used is a failed row."""
+        try:
+            return self.run(file) if video is None else self.add_to(file, video)
+        except InputError as error:
+            code = "unreadable" if file.exists() else "not_found"
+            return [StatusRow(file.name, str(file.absolute()), None, State.FAILED, 0, None, (), code, str(error))]
+
+    def run(self, file: Path) -> list[StatusRow]:
+        """One row per video that the file tells of.
+
+        Raises:
+            InputError: the file cannot be used.
+        """
+        found = read_import(file)
+        if isinstance(found, StoryRecord):
+            return [self._bundle(found)]
+        return [self._captions(imported) for imported in found]
+
+    def add_to(self, file: Path, video: str) -> list[StatusRow]:
+        """Add the captions of a file to a video of the library and tell its story anew.
+
+        Raises:
+            InputError: the file is a story, tells of several videos, or has a caption after the video's end.
+            NotFoundError, AmbiguousError: which video is meant is not clear.
+        """
+        target = self._store.resolve_video(video)
+        found = read_import(file, video=target.name)
+        if isinstance(found, StoryRecord):
+            raise InputError(f"{file.name} is a whole story; import it without --video")
+        late = [item for one in found for item in one.captions if item.span.start_ms >= target.duration_ms]
+        if late:
+            raise InputError(
+                f"{file.name}: a caption starts at {late[0].span.start_s} s, "
+                f"but {target.name} ends at {target.duration_ms / 1000} s; is it the right video?"
+            )
+        self._store.add_imported(
+            target.id, [(item.span, item.kind, item.text) for one in found for item in one.captions]
+        )
+        self._tell_again(target)
+        return [_row(target, len(self._store.told_clips(target.id)))]
+
+    def _bundle(self, record: StoryRecord) -> StatusRow:
+        key = content_id("bundle", [node.id for node in record.nodes])
+        if not self._store.stage_done(record.video.id, "story", key):
+            if self._store.paths_of(record.video.id):
+                raise InputError(f"{record.video.name} was built here from the video itself; `fdvs forget` it first")
+            self._store.put_record(record, key)
+            encoder = self._encoder()
+            nodes = [node for node in record.nodes if node.text or node.title]
+            vectors = encoder.encode([node.text or node.title for node in nodes])
+            self._store.put_vectors(
+                record.video.id, {node.id: row for node, row in zip(nodes, vectors, strict=True)}, encoder.name
+            )
+        return _row(record.video, sum(not node.children for node in record.nodes))
+
+    def _captions(self, imported: ImportedVideo) -> StatusRow:
+        video, settings = imported.video(), import_settings(self._settings)
+        key = story_key(settings, ())
+        clips, captions = clips_from_captions(imported)
+        if not self._store.stage_done(video.id, "story", key):
+            evidence = evidence_of(clips, captions)
+            encoder = self._encoder()
+            built = build_story(video, evidence, settings, encoder)
+            self._store.put_video(video)
+            self._store.plan_video(video.id, CLIPS_KEY, CLIPS_KEY, clips_total=len(clips))
+            rows = [ClipRow(ordinal, one.clip, captions=one.captions) for ordinal, one in enumerate(evidence)]
+            self._store.put_clips(CLIPS_KEY, rows, captions_hash=CLIPS_KEY)
+            self._store.put_story(
+                video.id,
+                key,
+                story_settings(settings),
+                built.nodes,
+                vectors=built.vectors,
+                model=encoder.name,
+                clips_hash=CLIPS_KEY,
+                captions_hash=CLIPS_KEY,
+            )
+        return _row(video, len(clips))
+
+    def _tell_again(self, video: Video) -> None:
+        """The story of a video, now with all added captions: no picture is decoded, no clip and no other caption
+        changes, and the settings stay those of its story."""
+        settings = stored_settings(self._settings, self._store.story(video.id).settings)
+        rows = self._store.told_clips(video.id)
+        added: dict[str, list[Caption]] = {row.clip.id: [] for row in rows}
+        items = [ImportedCaption(*item) for item in self._store.imported(video.id)]
+        for caption in attach_captions([row.clip for row in rows], items):
+            added[caption.clip_id].append(caption)
+        rows = [replace(row, captions=_with_added(row.captions or (), added[row.clip.id])) for row in rows]
+        evidence = [clip_evidence(row) for row in rows]
+        encoder = self._encoder()
+        built = build_story(video, evidence, settings, encoder)
+        clips_hash, captions_hash = self._store.told_from(video.id)
+        imported_key = self._store.imported_key(video.id)
+        captions_hash = content_id("captions", captions_hash, imported_key)
+        self._store.put_clips(clips_hash, rows, captions_hash=captions_hash)
+        self._store.put_story(
+            video.id,
+            story_key(settings, self._store.paths_of(video.id), imported_key),
+            story_settings(settings),
+            built.nodes,
+            vectors=built.vectors,
+            model=encoder.name,
+            clips_hash=clips_hash,
+            captions_hash=captions_hash,
+        )
+
+
+def _with_added(captions: Sequence[Caption], added: Sequence[Caption]) -> tuple[Caption, ...]:
+    """The clip's own captions and all added ones; a gap that was filled is no failure any more."""
+    own = [caption for caption in captions if caption.backend != BACKEND]
+    gaps = [caption for caption in captions if caption.backend == BACKEND and not caption.text]
+    old = [caption for caption in captions if caption.backend == BACKEND and caption.text]
+    known = {caption.id for caption in old}
+    both = [*old, *(caption for caption in added if caption.id not in known)]
+    return (*own, *(both or gaps))
+
+
+def _row(video: Video, clips: int) -> StatusRow:
+    return StatusRow(video.name, None, video.id, State.DONE, clips, clips)
