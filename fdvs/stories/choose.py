@@ -65,19 +65,21 @@ def _completeness(line: Line) -> float:
 
 
 def choose(lines: Sequence[Line], count: int, rarity: Rarity) -> list[Line]:
-    """At most `count` of the lines, in the order given; at least one of what is seen and, if it says something, one of
-    what is said.
+    """Lines of about `count` sentences, in the order given; at least one of what is seen and, if it says something, one
+    of what is said. A line of measured facts counts as the several sentences it is.
 
     Each next line is the one with the highest worth less its likeness to those chosen; ties go to the earlier one.
     """
     left = weigh(lines, rarity)
     order = {id(item.line): i for i, item in enumerate(left)}
     chosen: list[Weighed] = []
-    while left and len(chosen) < count:
-        wanted = _wanted(left, chosen, count)
+    spent = 0
+    while left and spent < count:
+        wanted = _wanted(left, chosen, count - spent)
         best = max(wanted, key=lambda item: (_gain(item, chosen), -order[id(item.line)]))
         left = [item for item in left if item is not best and not _alike(item, best)]
         chosen.append(best)
+        spent += best.line.num_sentences
     return sorted((item.line for item in chosen), key=lambda line: order[id(line)])
 
 
@@ -91,11 +93,11 @@ def _gain(item: Weighed, chosen: Sequence[Weighed]) -> float:
     return item.worth - _UNLIKENESS * max((sparse_dot(item.vector, other.vector) for other in chosen), default=0.0)
 
 
-def _wanted(left: Sequence[Weighed], chosen: Sequence[Weighed], count: int) -> Sequence[Weighed]:
+def _wanted(left: Sequence[Weighed], chosen: Sequence[Weighed], places: int) -> Sequence[Weighed]:
     """What the next line is taken from: when one place is left and a kind is still missing, only that kind."""
     have = {item.line.is_said for item in chosen}
     missing = [item for item in left if item.line.is_said not in have and (not item.line.is_said or _says_much(item))]
-    return missing if chosen and missing and len(chosen) == count - 1 else left
+    return missing if chosen and missing and places <= 1 else left
 
 
 def _says_much(item: Weighed) -> bool:

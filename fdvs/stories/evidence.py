@@ -13,6 +13,8 @@ from fdvs.records import Caption, CaptionKind, Clip, Outcome
 if TYPE_CHECKING:
     from fdvs.captioners.measures import PictureFacts
 
+MEASURED = "builtin"  # the back end whose captions are measured facts in words
+
 
 @dataclass(frozen=True, slots=True)
 class ClipEvidence:
@@ -28,6 +30,11 @@ class ClipEvidence:
     captions: tuple[Caption, ...]
     picture: NDArray[np.float32] | None
     facts: PictureFacts | None
+
+    @property
+    def is_worded(self) -> bool:
+        """Whether any of its text was said, shown, or written by a model or a person, not only measured."""
+        return any(caption.text and caption.backend != MEASURED for caption in self.captions)
 
     def told(self, *kinds: CaptionKind) -> list[Caption]:
         """The captions of these kinds that carry text, by kind in the order given, then by time."""

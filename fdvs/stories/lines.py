@@ -11,8 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fdvs.records import Caption, CaptionKind, Sentence
-from fdvs.stories.evidence import ClipEvidence
+from fdvs.stories.evidence import MEASURED, ClipEvidence
 from fdvs.stories.words import ENDS, clock, one_line, same_text_key, split_sentences
 
 SEEN = (CaptionKind.VISUAL, CaptionKind.ACTION, CaptionKind.OBJECTS, CaptionKind.SCREEN_TEXT)
@@ -22,6 +25,7 @@ _SENTENCE_CHARS = 320  # a longer sentence is most likely speech without full st
 _PIECE_CHARS = 160  # and is told in pieces of about so much
 _QUOTE_CHARS = 240  # sentences of one clip's speech share a quote up to this much
 _GAP_MS = 500  # a shorter gap between two lines that say the same does not end what continues
+_SAME_PICTURE = 0.99  # cosine of picture vectors; the same slide later on measures 0.991 and more
 _TIMES_NAMED = 3  # returns of a line that are named one by one
 
 
@@ -36,6 +40,8 @@ class Line:
         start_ms, end_ms: the time it speaks of; grows while later clips say the same.
         same: ids of captions that say the same, right after it.
         returns: (start_ms, source id) of later times it came back.
+        picture: mean picture vector behind measured facts; None where words alone decide what is the same.
+        same_picture: whether all that was joined to it shows the same picture.
     """
 
     text: str
@@ -47,10 +53,16 @@ class Line:
     end_ms: int
     same: tuple[str, ...] = field(default=())
     returns: tuple[tuple[int, str], ...] = field(default=())
+    picture: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
+    same_picture: bool = True
 
     @property
     def is_said(self) -> bool:
         return self.kind is CaptionKind.SPEECH
+
+    @property
+    def num_sentences(self) -> int:
+        return len(split_sentences(self.plain)) if self.backend == MEASURED else 1
 
     @property
     def key(self) -> str:
@@ -60,16 +72,23 @@ class Line:
         """The line itself, then what is known of its repeats."""
         told = [Sentence(self.text, self.sources)]
         if self.same:
-            told.append(Sentence(f"This continues until {clock(self.end_ms)}.", self.same))
+            verb = "This continues" if self.same_picture else "The same is measured"
+            told.append(Sentence(f"{verb} until {clock(self.end_ms)}.", self.same))
         if self.returns:
-            told.append(Sentence(_returns(self.returns), tuple(source for _, source in self.returns)))
+            verb = "This returns" if self.same_picture else "The same is measured again"
+            told.append(Sentence(f"{verb} at {_times(self.returns)}.", tuple(source for _, source in self.returns)))
         return told
 
 
-def _returns(returns: Sequence[tuple[int, str]]) -> str:
+def is_note(sentence: str) -> bool:
+    """Whether a sentence of a story is the writer's note on the sentence before it."""
+    return sentence.startswith(("This continues until ", "This returns at ", "The same is measured "))
+
+
+def _times(returns: Sequence[tuple[int, str]]) -> str:
     times = list(dict.fromkeys(clock(time) for time, _ in returns))
     named = times[:_TIMES_NAMED] + (["later"] if len(times) > _TIMES_NAMED else [])
-    return f"This returns at {' and '.join([', '.join(named[:-1]), named[-1]] if named[1:] else named)}."
+    return " and ".join([", ".join(named[:-1]), named[-1]] if named[1:] else named)
 
 
 def quote(text: str) -> str:
@@ -83,20 +102,35 @@ def closed(text: str) -> str:
 
 
 def seen_lines(evidence: ClipEvidence) -> list[Line]:
-    """What is seen in a clip, one line per sentence; on-screen text is quoted, one line per caption."""
+    """What is seen in a clip, one line per sentence.
+
+    On-screen text is quoted, one line per caption; measured facts are one line too, for their sentences lean on each
+    other ("Otherwise still").
+    """
     lines: list[Line] = []
     for caption in evidence.told(*SEEN):
         if caption.kind is CaptionKind.SCREEN_TEXT:
             plain = one_line(caption.text)
-            lines.append(_line(caption, f"On screen: {quote(plain)}", plain))
+            lines.append(_line(evidence, caption, f"On screen: {quote(plain)}", plain))
+        elif caption.backend == MEASURED:
+            plain = one_line(caption.text)
+            lines.append(_line(evidence, caption, closed(plain), plain))
         else:
-            lines += [_line(caption, closed(text), text) for text in split_sentences(caption.text)]
+            lines += [_line(evidence, caption, closed(text), text) for text in split_sentences(caption.text)]
     return lines
 
 
-def _line(caption: Caption, text: str, plain: str) -> Line:
-    span = caption.span
-    return Line(text, plain, caption.kind, caption.backend, (caption.id,), span.start_ms, span.end_ms)
+def _line(evidence: ClipEvidence, caption: Caption, text: str, plain: str) -> Line:
+    return Line(
+        text=text,
+        plain=plain,
+        kind=caption.kind,
+        backend=caption.backend,
+        sources=(caption.id,),
+        start_ms=caption.span.start_ms,
+        end_ms=caption.span.end_ms,
+        picture=evidence.picture if caption.backend == MEASURED else None,
+    )
 
 
 def clip_sentences(evidence: ClipEvidence) -> tuple[Sentence, ...]:
@@ -205,8 +239,17 @@ def told_once(lines: Iterable[Line]) -> list[Line]:
 def _joined(earlier: Line, later: Line) -> Line:
     if later.sources == earlier.sources:
         return earlier
+    alike = earlier.same_picture and later.same_picture and _same_picture(earlier, later)
     if later.start_ms <= earlier.end_ms + _GAP_MS and not earlier.returns:
         same = tuple(dict.fromkeys(earlier.same + later.sources + later.same))
-        return replace(earlier, end_ms=max(earlier.end_ms, later.end_ms), same=same, returns=later.returns)
+        end_ms = max(earlier.end_ms, later.end_ms)
+        return replace(earlier, end_ms=end_ms, same=same, returns=later.returns, same_picture=alike)
     back = ((later.start_ms, later.sources[0]), *later.returns)
-    return replace(earlier, returns=tuple(dict.fromkeys(earlier.returns + back)))
+    return replace(earlier, returns=tuple(dict.fromkeys(earlier.returns + back)), same_picture=alike)
+
+
+def _same_picture(a: Line, b: Line) -> bool:
+    """Measured words fit many pictures: they speak of the same one only where the picture vectors agree."""
+    if a.picture is None or b.picture is None:
+        return a.backend != MEASURED
+    return round(float(a.picture @ b.picture), 3) >= _SAME_PICTURE

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from fdvs.records import CaptionKind, DuplicateGroup, Level, StoryNode, StoryRecord
+from fdvs.stories.lines import is_note
 from fdvs.stories.words import clock
 
 HONEST = "no vision model: measured facts, text and speech only"
@@ -98,8 +99,7 @@ def _paragraphs(nodes: list[StoryNode], starts: Mapping[str, int]) -> Iterator[P
             if sentence.text in before:
                 continue
             start_ms = min(starts[source] for source in sentence.sources)
-            goes_on = sentence.text.startswith(("This continues until ", "This returns at "))
-            if current and not goes_on and start_ms // 1000 != current_ms // 1000:
+            if current and not is_note(sentence.text) and start_ms // 1000 != current_ms // 1000:
                 yield Paragraph(current_ms, " ".join(current))
                 current = []
             if not current:

@@ -18,6 +18,8 @@ from fdvs.settings import StorySettings
 from fdvs.stories.signals import Signals, boundary_strengths, mean_and_deviation
 
 _WINDOWS = {Level.SCENE: 3, Level.CHAPTER: 2, Level.PART: 2}  # items compared on either side of a border
+# Standard deviations above the mean that make a peak; borders of scenes have passed that once, so the mean will do.
+_DEVIATIONS = {Level.SCENE: 1.0, Level.CHAPTER: 0.0}
 _MIN_SCENE_MS = 5000
 _MIN_STRENGTH = 250  # thousandths: below this nothing is called a change, however quiet the rest is
 _UNBOUNDED_MS = 1 << 62
@@ -85,7 +87,7 @@ def _scenes_and_chapters(signals: Signals, settings: StorySettings) -> tuple[lis
 
 def _peaks_then_splits(signals: Signals, level: Level, sensitivity: float, bounds: Bounds) -> list[range]:
     strengths = boundary_strengths(signals, _WINDOWS[level])
-    cuts = find_peaks(strengths, signals.edges_ms, sensitivity, bounds)
+    cuts = find_peaks(strengths, signals.edges_ms, bounds, sensitivity, deviations=_DEVIATIONS[level])
     return split(strengths, signals.edges_ms, cuts, bounds)
 
 
@@ -94,18 +96,23 @@ def _split_only(signals: Signals, level: Level, bounds: Bounds) -> list[range]:
 
 
 def find_peaks(
-    strengths: NDArray[np.int64], edges_ms: NDArray[np.int64], sensitivity: float, bounds: Bounds
+    strengths: NDArray[np.int64],
+    edges_ms: NDArray[np.int64],
+    bounds: Bounds,
+    sensitivity: float,
+    *,
+    deviations: float = 1.0,
 ) -> list[int]:
     """Indices of items that begin something new, ascending.
 
-    A peak is a local maximum of at least mean + deviation / `sensitivity` (so a higher sensitivity finds more, 0 finds
-    none) and at least `_MIN_STRENGTH`. Stronger peaks win over weaker ones nearer than `bounds.min_ms`, earlier over
-    later ones of equal strength; nothing begins within `min_ms` of either end of the video.
+    A peak is a local maximum of at least mean + `deviations` · standard deviation / `sensitivity` (so a higher
+    sensitivity finds more, 0 finds none) and at least `_MIN_STRENGTH`. Stronger peaks win over weaker ones nearer than
+    `bounds.min_ms`, earlier over later ones of equal strength; nothing begins within `min_ms` of either end.
     """
     if sensitivity <= 0 or len(strengths) < 2:
         return []
     mean, deviation = mean_and_deviation(strengths[1:])
-    threshold = max(round(mean + deviation / sensitivity), _MIN_STRENGTH)
+    threshold = max(round(mean + deviations * deviation / sensitivity), _MIN_STRENGTH)
     inner = strengths[1:]
     before = np.concatenate([[-1], inner[:-1]])
     after = np.concatenate([inner[1:], [-1]])

@@ -20,7 +20,7 @@ _PAUSE_MS = 4000  # a silence this long counts in full
 _PICTURE_FLOOR = 0.10
 _TEXT_FLOOR = 0.50
 _FACTS_FLOOR = 0.40
-_WEIGHTS = {"picture": 0.5, "facts": 0.2, "text": 0.3, "pause": 0.2}
+_WEIGHTS = {"seen": 0.6, "text": 0.3, "pause": 0.2}
 _ADJACENT_SHARE = 0.4  # the rest is the contextual comparison of a few items on either side
 
 
@@ -57,28 +57,29 @@ class Signals:
 def boundary_strengths(signals: Signals, window: int) -> NDArray[np.int64]:
     """Strength in thousandths of the border before each item ([n]; the first is 0: nothing is before it).
 
-    Picture and text compare neighbours and the means of up to `window` items on either side; facts compare neighbours;
-    silence in speech adds to
-    a border and running speech takes from it. A signal that one side lacks has no vote there.
+    Picture and text compare neighbours and the means of up to `window` items on either side, facts compare neighbours;
+    of picture and facts the stronger one counts. Silence in speech adds to a border, running speech takes from it. A
+    signal that one side lacks has no vote there.
     """
     n = len(signals)
     votes = np.zeros(n)
     weight = np.zeros(n)
-    measured = {
-        "picture": _dissimilarity(signals.picture, window, _PICTURE_FLOOR),
-        "facts": None if signals.facts is None else _scaled(signals.facts, _FACTS_FLOOR),
-        "text": _dissimilarity(signals.text, window, _TEXT_FLOOR),
-        "pause": _pauses(signals),
-    }
-    for name, values in measured.items():
-        if values is not None:
-            known = ~np.isnan(values)
-            votes[known] += _WEIGHTS[name] * values[known]
-            weight[known] += _WEIGHTS[name]
+    for name, values in _measured(signals, window).items():
+        known = ~np.isnan(values)
+        votes[known] += _WEIGHTS[name] * values[known]
+        weight[known] += _WEIGHTS[name]
     strengths = np.divide(votes, weight, out=np.zeros(n), where=weight > 0)
     strengths[:1] = 0
     thousandths: NDArray[np.int64] = np.rint(1000 * np.clip(strengths, 0, 1)).astype(np.int64)
     return thousandths
+
+
+def _measured(signals: Signals, window: int) -> dict[str, NDArray[np.float64]]:
+    picture = _dissimilarity(signals.picture, window, _PICTURE_FLOOR)
+    facts = None if signals.facts is None else _scaled(np.sqrt(signals.facts), _FACTS_FLOOR**0.5)
+    seen = picture if facts is None else facts if picture is None else np.fmax(picture, facts)
+    found = {"seen": seen, "text": _dissimilarity(signals.text, window, _TEXT_FLOOR), "pause": _pauses(signals)}
+    return {name: values for name, values in found.items() if values is not None}
 
 
 def _merge(
@@ -93,7 +94,11 @@ def _merge(
 
 
 def _dissimilarity(rows: NDArray[np.float32] | None, window: int, floor: float) -> NDArray[np.float64] | None:
-    """1 - cosine at each border, scaled so that the video's strong borders reach 1; NaN where a side has nothing."""
+    """√(1 - cosine) at each border, scaled so that the video's strong borders reach 1; NaN where a side has nothing.
+
+    The root (half the chord between unit vectors, up to a factor) keeps small real changes, such as one white slide
+    after another, apart from none without drowning them in the cuts of a film.
+    """
     if rows is None or len(rows) < 2:
         return None
     adjacent = 1 - _cosines(rows[:-1], rows[1:])
@@ -103,8 +108,13 @@ def _dissimilarity(rows: NDArray[np.float32] | None, window: int, floor: float) 
         right[: len(right) - k] += rows[1 + k :]
     contextual = 1 - _cosines(left, right)
     adjacent = np.where(np.isnan(adjacent), contextual, adjacent)
-    both = _ADJACENT_SHARE * adjacent + (1 - _ADJACENT_SHARE) * contextual
-    return _scaled(np.concatenate([[np.nan], both]), floor)
+    both = _ADJACENT_SHARE * _root(adjacent) + (1 - _ADJACENT_SHARE) * _root(contextual)
+    return _scaled(np.concatenate([[np.nan], both]), floor**0.5)
+
+
+def _root(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    roots: NDArray[np.float64] = np.sqrt(np.clip(values, 0, None))
+    return roots
 
 
 def _scaled(raw: NDArray[np.float64], floor: float) -> NDArray[np.float64]:

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from fdvs.records import CaptionKind
 from fdvs.stories.choose import Weighed, points_back, weigh
+from fdvs.stories.evidence import MEASURED
 from fdvs.stories.lines import Line, quote
 from fdvs.stories.words import STOP_WORDS, Rarity, clock, content_words, same_text_key, words
 
-_MEASURED = 3  # the last rank a line's title can have
+_RANK_SEEN, _RANK_SAID, _RANK_MEASURED = 1, 2, 3
 _TITLE_CHARS = 60
 _SPOKEN_WORDS = range(3, 8)  # how many words of speech make a title
 _CLAUSE_BORDER = re.compile(r"[,;:]\s+|\s+[–—|-]\s+|\s*[()]\s*")
@@ -44,9 +45,10 @@ def title_of(
         start_ms: of the node.
     """
     ranked = sorted(weigh(lines, rarity), key=lambda item: (_rank(item.line), -_fitness(item), item.line.start_ms))
-    spoken_or_seen = [_phrase(item.line, centre) for item in ranked if _rank(item.line) < _MEASURED]
-    measured = [_phrase(item.line, centre) for item in ranked if _rank(item.line) == _MEASURED]
-    candidates = [text for text in [*spoken_or_seen, *fallback, *measured] if text]
+    seen = [headline(item.line.plain) for item in ranked if _rank(item.line) <= _RANK_SEEN]
+    spoken = _spoken([item for item in ranked if item.line.is_said], centre)
+    measured = [headline(item.line.plain) for item in ranked if _rank(item.line) == _RANK_MEASURED]
+    candidates = [text for text in [*seen, *spoken, *fallback, *measured] if text]
     for text in candidates:
         if same_text_key(text) not in used:
             used.add(same_text_key(text))
@@ -58,8 +60,8 @@ def _rank(line: Line) -> int:
     if line.kind is CaptionKind.SCREEN_TEXT:
         return 0
     if line.is_said:
-        return 2
-    return _MEASURED if line.backend == "builtin" else 1
+        return _RANK_SAID
+    return _RANK_MEASURED if line.backend == MEASURED else _RANK_SEEN
 
 
 def _fitness(item: Weighed) -> float:
@@ -70,11 +72,11 @@ def _fitness(item: Weighed) -> float:
     return round(item.worth * factor, 3)
 
 
-def _phrase(line: Line, centre: Mapping[str, float]) -> str:
-    if line.is_said:
-        spoken = spoken_phrase(line.plain, centre)
-        return quote(spoken) if spoken else ""
-    return headline(line.plain)
+def _spoken(said: Sequence[Weighed], centre: Mapping[str, float]) -> list[str]:
+    """Quoted phrases of the spoken lines, the most telling phrase of the worthiest line first."""
+    phrases = [(spoken_phrase(item.line.plain, centre), item) for item in said]
+    ranked = sorted(phrases, key=lambda pair: (-round(pair[0][1] * pair[1].worth, 3), pair[1].line.start_ms))
+    return [quote(phrase) for (phrase, _), _ in ranked if phrase]
 
 
 def headline(text: str) -> str:
@@ -104,11 +106,11 @@ def _without_half_quotes(text: str) -> str:
     return (text.replace("“", "").replace("”", "") if text.count("“") != text.count("”") else text).strip()
 
 
-def spoken_phrase(text: str, centre: Mapping[str, float]) -> str:
-    """The most telling three to seven words of a spoken sentence, word for word; all of a short one.
+def spoken_phrase(text: str, centre: Mapping[str, float]) -> tuple[str, float]:
+    """The most telling three to seven words of a spoken sentence, word for word, and how telling they are.
 
     A phrase begins and ends with a content word and does not cross a clause border; where there is none, the sentence
-    is cut to its beginning.
+    is cut to its beginning, which tells 0.
     """
     best, best_score = "", 0.0
     for clause in _CLAUSE_BORDER.split(text):
@@ -120,7 +122,8 @@ def spoken_phrase(text: str, centre: Mapping[str, float]) -> str:
                 score = round(sum(weights[start : start + size]) / size**0.5, 3)
                 if ends and score > best_score:
                     best, best_score = " ".join(tokens[start : start + size]), score
-    return best.strip(".,;:!?\"'“”() ") or headline(text).removesuffix("…")
+    phrase = best.strip(".,;:!?\"'“”() ")
+    return (phrase, best_score) if phrase else (headline(text).removesuffix("…"), 0.0)
 
 
 def rare_phrases(phrases: Sequence[str], in_video: Counter[str], num_clips: int) -> list[str]:

@@ -126,7 +126,9 @@ def _signals(clips: Sequence[ClipEvidence], texts: Sequence[str], memory: _Memor
     speech = sorted(cue.span for evidence in clips for cue in evidence.told(CaptionKind.SPEECH))
     pictures = _rows([evidence.picture for evidence in clips])
     facts = _facts_differences(clips)
-    return Signals(np.array(edges, dtype=np.int64), pictures, memory.rows(texts), tuple(speech), facts)
+    # What was only measured repeats what the picture says; its wording is no second witness.
+    worded = [text if evidence.is_worded else "" for evidence, text in zip(clips, texts, strict=True)]
+    return Signals(np.array(edges, dtype=np.int64), pictures, memory.rows(worded), tuple(speech), facts)
 
 
 def _facts_differences(clips: Sequence[ClipEvidence]) -> NDArray[np.float64] | None:

@@ -88,8 +88,8 @@ class ExtractiveWriter:
         return Told(self._title(level, lines, clips), lines, sentences, clips)
 
     def _count(self, level: Level, clips: range) -> int:
-        """How many lines a node gets: as set, and a long scene, which nothing below it sums up, more."""
-        if level is not Level.SCENE:
+        """How many sentences a node gets: as set; a long scene that has words more, up to three times as many."""
+        if level is not Level.SCENE or not any(self._clips[i].is_worded for i in clips):
             return self._counts[level]
         duration_ms = self._clips[clips[-1]].clip.span.end_ms - self._clips[clips[0]].clip.span.start_ms
         return max(self._counts[level], min(duration_ms // _MS_PER_SCENE_LINE, 3 * self._counts[level]))
