@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from fdvs.captioners.base import ClipInput
 from fdvs.captioners.facts import Change, Light, PictureFacts
@@ -36,16 +37,16 @@ NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven")
 MAIN_COLOUR, ALMOST_ALL = 0.5, 0.8  # one colour leads or fills the picture
 SECOND_COLOUR, SOME_COLOUR = 0.18, 0.08  # a second colour is named beside the first, a third as "some"
 
-PLACES = {  # 3×3 regions, row by row
-    0: "at the top left",
-    1: "at the top",
-    2: "at the top right",
-    3: "at the left",
-    4: "in the centre",
-    5: "at the right",
-    6: "at the bottom left",
-    7: "at the bottom",
-    8: "at the bottom right",
+PLACES = {  # column and row of the 3×3 regions, from the centre
+    (-1, -1): "at the top left",
+    (0, -1): "at the top",
+    (1, -1): "at the top right",
+    (-1, 0): "at the left",
+    (0, 0): "in the centre",
+    (1, 0): "at the right",
+    (-1, 1): "at the bottom left",
+    (0, 1): "at the bottom",
+    (1, 1): "at the bottom right",
 }
 ONE_REGION, ONE_LINE = 0.5, 0.62  # share of all change that one region, or one row or column, must hold
 TRAIL_SHARE = 0.01  # steps that change less do not count for where things move
@@ -89,50 +90,46 @@ def colour_words(colours: Sequence[tuple[str, float]]) -> str:
     return f"{first} with {' and '.join(some)}" if some else f"{first} and other colours"
 
 
-def place(regions: Sequence[float]) -> str:
-    """Where in the picture most of the change is, from nine region shares; empty when it is all over."""
+def _spot(regions: Sequence[float]) -> tuple[int, int] | None:
+    """Column and row (-1, 0, 1) in which most of the change is, from nine region shares; None when it is all over."""
     total = sum(regions)
     if total <= 0:
-        return ""
-    best = max(range(9), key=lambda index: (regions[index], -index))
-    if regions[best] >= ONE_REGION * total:
-        return PLACES[best]
+        return None
     columns = [sum(regions[column::3]) / total for column in range(3)]
     rows = [sum(regions[3 * row : 3 * row + 3]) / total for row in range(3)]
-    lines = [
-        (columns[0], "at the left"),
-        (columns[1], "in the middle"),
-        (columns[2], "at the right"),
-        (rows[0], "at the top"),
-        (rows[1], "across the middle"),
-        (rows[2], "at the bottom"),
-    ]
-    share, name = max(lines, key=lambda line: line[0])
-    return name if round(share, 3) >= ONE_LINE else ""
+    best = max(range(9), key=lambda index: (regions[index], -index))
+    column, row = best % 3, best // 3
+    if regions[best] >= ONE_REGION * total:
+        return column - 1, row - 1
+    column, row = columns.index(max(columns)), rows.index(max(rows))
+    if round(max(columns), 3) >= ONE_LINE and column != 1:
+        return column - 1, 0
+    if round(max(rows), 3) >= ONE_LINE and row != 1:
+        return 0, row - 1
+    if round(max(columns[1], rows[1]), 3) >= ONE_LINE:
+        return 0, 0
+    return None
 
 
 def trail(facts: PictureFacts) -> list[str]:
-    """The places where the picture changes, in time order without repeats; one place, or none, when it is all over."""
-    steps = [i for i, kind in enumerate(facts.kinds) if kind == Change.MOTION and facts.changed[i] >= TRAIL_SHARE]
-    places: list[str] = []
-    for i in steps:
-        name = place(facts.regions[i])
-        if name and (not places or places[-1] != name):
-            places.append(name)
-    if 1 < len(places) <= MAX_TRAIL and len(set(places)) == len(places):
-        return places
-    if len(places) > 1:
-        overall = place([sum(facts.regions[i][region] for i in steps) for region in range(9)])
-        return [overall] if overall else []
-    return places
+    """The places where the picture changes, in time order.
 
-
-def _trail_words(places: Sequence[str]) -> str:
-    if not places:
-        return ""
-    if len(places) == 1:
-        return f" {places[0]}"
-    return " first " + ", then ".join(places)
+    More than one place is told only for one thing that goes its way: steps of at least half the strongest change, from
+    each place to a neighbouring one, none of them twice. Otherwise the place of all changes together, or nothing when
+    that is all over the picture.
+    """
+    steps = [i for i, kind in enumerate(facts.kinds) if kind == Change.MOTION]
+    if not steps:
+        return []
+    least = max(TRAIL_SHARE, max(facts.changed[i] for i in steps) / 2)
+    spots = [_spot(facts.regions[i]) for i in steps if facts.changed[i] >= least]
+    path = [spot for i, spot in enumerate(spots) if i == 0 or spots[i - 1] != spot]
+    known = [spot for spot in path if spot is not None]
+    near = all(max(abs(a[0] - b[0]), abs(a[1] - b[1])) <= 1 for a, b in pairwise(known))
+    if known and len(known) == len(path) == len(set(known)) <= MAX_TRAIL and near:
+        return [PLACES[spot] for spot in known]
+    overall = _spot([sum(facts.regions[i][region] for i in steps) for region in range(9)])
+    return [PLACES[overall]] if overall else []
 
 
 def _when(facts: PictureFacts, index: int, span: Span) -> str:
@@ -181,29 +178,30 @@ def _camera_clause(facts: PictureFacts) -> str:
     return "The camera " + " and ".join(words)
 
 
+def _movement(facts: PictureFacts, share: float) -> str:
+    """`fast movement in about a third of the picture, at the left`: what moves beside the camera."""
+    places = trail(facts)
+    where = f"first {', then '.join(places)}" if len(places) > 1 else "".join(places)
+    if share < SMALL_BELOW:
+        return f"small movements {where}".rstrip()
+    kind = "fast movement" if _rate(facts) >= FAST_RATE else "movement"
+    if share >= STRONG_FROM and not where:
+        return f"{kind} all over the picture"
+    return f"{kind} in {share_words(share)} of the picture" + (f", {where}" if where else "")
+
+
 def _motion_sentence(facts: PictureFacts) -> str:
-    """What moves, how much and where; empty when nothing moves."""
+    """How the camera moves and what moves beside it; empty when nothing moves."""
     if Change.MOTION not in facts.kinds:
         return ""
     share = _mean_change(facts)
-    places = trail(facts)
+    movement = _movement(facts, share)
     camera = _camera_clause(facts)
     if camera:
-        if share < OWN_MOVEMENT:
-            return f"{camera}."
-        where = _trail_words(places)
-        amount = share_words(share)
-        return f"{camera}; {amount} of the picture moves by itself{',' if where else ''}{where}."
-    where = _trail_words(places)
-    still = facts.camera == ("still",)
-    if share < SMALL_BELOW:
-        return f"Small movements{where}{' before a still camera' if still else ''}."
-    if share >= STRONG_FROM:
-        return f"Strong movement{where or ' over the whole picture'}{' before a still camera' if still else ''}."
-    if still:
-        fast = "Fast movement" if _rate(facts) >= FAST_RATE else "Movement"
-        return f"{fast}{where} before a still camera; {share_words(share)} of the picture changes."
-    return f"The view moves{where and ', most'}{where}; {share_words(share)} of the picture changes at a time."
+        return f"{camera}." if share < OWN_MOVEMENT else f"{camera}; {movement}."
+    if facts.camera == ("still",):
+        return f"The camera is still; {movement}."
+    return f"{_capital(movement)}."
 
 
 def _cut_sentence(facts: PictureFacts, span: Span) -> str:
@@ -212,21 +210,22 @@ def _cut_sentence(facts: PictureFacts, span: Span) -> str:
         return ""
     if len(cuts) > 1:
         return f"{NUMBERS[len(cuts)].capitalize() if len(cuts) < len(NUMBERS) else len(cuts)} cuts."
-    before, after = colour_words(facts.first_colours), colour_words(facts.last_colours)
-    change = f", from {before} to {after}" if before != after and before and after else ""
+    before, after = (colour_words(colours) for colours in facts.cut_colours)
+    change = f", from {before} to {after}" if before != after else ""
     return f"A cut to another picture {_when(facts, cuts[0], span)}{change}."
 
 
 def _step_sentence(facts: PictureFacts, span: Span) -> str:
+    """`About a third of it changes at once near the start, at the left.`"""
     steps = [i for i, kind in enumerate(facts.kinds) if kind == Change.STEP]
     if not steps:
         return ""
-    summed = [sum(facts.regions[i][region] for i in steps) for region in range(9)]
-    where = place(summed)
-    where = f" {where}" if where else ""
+    share = sum(facts.changed[i] for i in steps) / len(steps)
+    spot = _spot([sum(facts.regions[i][region] for i in steps) for region in range(9)])
+    where = f", {PLACES[spot]}" if spot else ""
     if len(steps) == 1:
-        return f"Part of it changes{where} {_when(facts, steps[0], span)}."
-    return f"Parts of it change{where}, {NUMBERS[len(steps)]} times."
+        return f"{_capital(share_words(share))} of it changes at once {_when(facts, steps[0], span)}{where}."
+    return f"{_capital(NUMBERS[len(steps)])} times {share_words(share)} of it changes at once{where}."
 
 
 _LIGHT_SENTENCES = {
@@ -273,15 +272,17 @@ def describe(facts: PictureFacts, span: Span) -> str:
     look = _look(facts)
     if len(facts.times_ms) == 1:
         return f"A single picture, {look}."
-    motion = _motion_sentence(facts)
-    events = [s for s in (_cut_sentence(facts, span), _step_sentence(facts, span), _light_sentence(facts)) if s]
+    cut, motion = _cut_sentence(facts, span), _motion_sentence(facts)
+    step, light = _step_sentence(facts, span), _light_sentence(facts)
     if motion:
-        cut = facts.num_cuts == 1 and "from" in (events[0] if events else "")
-        return " ".join([*events[:1], motion, *([] if cut else [f"{_capital(look)}."]), *events[1:]][:3])
-    if facts.num_cuts:
+        colours_said = " from " in cut
+        sentences = [cut, motion, step, light, "" if colours_said else f"{_capital(look)}."]
+    elif cut:
         still = "Otherwise still" if facts.num_cuts == 1 else "Still in between"
-        return " ".join([events[0], f"{still}: {look}.", *events[1:]][:3])
-    return " ".join([f"A still picture, {look}.", *events][:3])
+        sentences = [cut, f"{still}: {look}.", step, light]
+    else:
+        sentences = [f"A still picture, {look}.", step, light]
+    return " ".join([sentence for sentence in sentences if sentence][:3])
 
 
 def facts_phrase(facts: PictureFacts) -> str:

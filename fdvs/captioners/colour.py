@@ -32,9 +32,10 @@ orange nor brown to a reader."""
 # Limits in OKLab: lightness 0..1, chroma 0..0.32 for sRGB, hue in degrees.
 BLACK_BELOW = 0.25  # lightness of sRGB (33, 33, 33): darker cells read as black whatever their hue
 WHITE_FROM = 0.88  # lightness of sRGB (215, 215, 215), where paper in ordinary light begins
-NEUTRAL_CHROMA = 0.035  # below it people say grey; also above the chroma noise of ordinary compression
+NEUTRAL_CHROMA = 0.025  # below it people say grey; twice the chroma noise of ordinary compression
 BROWN_BELOW = 0.58  # orange and yellow hues darker than this are called brown
-DARK_YELLOW_BELOW = 0.66  # yellow hues turn olive and read as green or brown before they read as yellow
+DARK_YELLOW_BELOW = 0.66  # yellow hues darker than this are not yellow but brown
+OLIVE_HUE, OLIVE_BELOW = 104.0, 0.75  # greenish yellow hues that are not light are the green of grass and leaves
 BEIGE_CHROMA = 0.10  # light orange and yellow hues paler than this are beige
 PINK_FROM = 0.65  # red and purple hues at least this light are pink
 HUE_RED, HUE_ORANGE, HUE_YELLOW, HUE_GREEN = 15.0, 40.0, 88.0, 118.0  # where each name begins
@@ -99,6 +100,7 @@ def palette_index(lab: NDArray[np.float64]) -> NDArray[np.uint8]:
         ((hue < HUE_RED) & (lightness >= PINK_FROM), "pink"),
         ((hue < HUE_ORANGE) & (lightness >= PINK_FROM) & (chroma < BEIGE_CHROMA), "pink"),
         (hue < HUE_ORANGE, "red"),
+        ((hue >= OLIVE_HUE) & (hue < HUE_GREEN) & (lightness < OLIVE_BELOW), "green"),
         (warm & (hue < HUE_YELLOW) & (lightness < BROWN_BELOW), "brown"),
         (warm & (lightness < DARK_YELLOW_BELOW) & (chroma < BEIGE_CHROMA), "brown"),
         (warm & (chroma < BEIGE_CHROMA), "beige"),
@@ -110,7 +112,8 @@ def palette_index(lab: NDArray[np.float64]) -> NDArray[np.uint8]:
         ((hue < HUE_PINK) & ((lightness < PINK_FROM) | (hue < (HUE_PURPLE + HUE_PINK) / 2)), "purple"),
         (lightness >= PINK_FROM, "pink"),
     ]
-    return np.select([test for test, _ in conditions], [name[colour] for _, colour in conditions], name["red"])
+    chosen = np.select([test for test, _ in conditions], [name[colour] for _, colour in conditions], name["red"])
+    return chosen.astype(np.uint8)
 
 
 @lru_cache(maxsize=1)
@@ -135,7 +138,8 @@ def name_cells(yuv: NDArray[np.uint8]) -> NDArray[np.uint8]:
     half = CHROMA_STEP // 2
     index = wide[..., 0] // LUMA_STEP * _CHROMA_BINS + (wide[..., 1] + half) // CHROMA_STEP
     index = index * _CHROMA_BINS + (wide[..., 2] + half) // CHROMA_STEP
-    return _table()[index]
+    names: NDArray[np.uint8] = _table()[index]
+    return names
 
 
 def colour_shares(yuv: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -47,8 +47,8 @@ class PictureFacts:
         camera: how the camera moves, strongest first: `still`, `pan left`, `pan right`, `tilt up`, `tilt down`,
             `zoom in`, `zoom out`, `shake`, `mixed` (it moves without one direction). Empty when it cannot be told.
         camera_speed: of the strongest move, picture widths (or heights, or e-folds of zoom) per second.
-        colours: palette names with their shares over all samples, largest first, shares of at least 0.02.
-        first_colours, last_colours: the same for the first and the last sample, at most three.
+        colours: palette names with their shares over all samples that are not black, largest first, at least 0.02.
+        cut_colours: the same before and after the cut, at most three each; empty unless there is exactly one cut.
         light_change: value of `Light`.
         black_ms, still_ms: stretches of black and of unchanging samples: (first, last sample time), inclusive.
         first_layout, last_layout: [27] mean Y, U, V (0..255) of the 3×3 regions of the first and last sample.
@@ -67,8 +67,7 @@ class PictureFacts:
     camera: tuple[str, ...] = ()
     camera_speed: float = 0.0
     colours: tuple[tuple[str, float], ...] = ()
-    first_colours: tuple[tuple[str, float], ...] = ()
-    last_colours: tuple[tuple[str, float], ...] = ()
+    cut_colours: tuple[tuple[tuple[str, float], ...], ...] = ()
     light_change: str = Light.STEADY.value
     black_ms: tuple[tuple[int, int], ...] = ()
     still_ms: tuple[tuple[int, int], ...] = ()

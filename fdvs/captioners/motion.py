@@ -2,8 +2,8 @@
 
 Works on 32×32 cells. A pair of pictures A, B is modelled as B(x) = gain · A(x + shift + zoom · (x - centre)) + offset.
 The whole-picture shift comes from phase correlation (large moves), shift and zoom are then refined by robust least
-squares on the picture gradient, first on 16×16 and then on 32×32 cells. Warps without rotation are separable, so each is
-two small matrix products. All pairs of a clip are handled at once.
+squares on the picture gradient, first on 16×16 and then on 32×32 cells. Warps without rotation are separable, so each
+is two small matrix products. All pairs of a clip are handled at once.
 """
 
 from __future__ import annotations
@@ -21,9 +21,12 @@ REGIONS = 3  # the picture is divided into 3 × 3 regions
 MAX_SHIFT = 10  # cells; a third of the picture. Longer shifts leave too little overlap to be told from a cut
 MAX_ZOOM = 0.35  # per pair, for the same reason
 COARSE_STEPS, FINE_STEPS = 3, 2  # more steps change the result by less than a tenth of a cell
+FAR_SHIFT = 2  # cells; least squares finds shorter shifts by itself
+FAR_GAIN = 0.85  # a long shift must fit this much better than none
+MAX_MISS = 40.0  # luma difference of one cell beyond which a fit cannot get worse
 OUTLIER_LUMA = 8.0  # luma difference from which a cell counts less and less in the fit: it moves by itself
 RIDGE = 30.0  # keeps directions without texture at zero motion
-STATIC_LUMA = 1.2  # mean absolute difference of two pictures that differ by compression noise only
+STILL_CELLS = 4  # changed cells (of 1024) below which two pictures differ by compression noise only
 LIGHT_STEP = 3.0  # median luma difference from which the light itself is taken to have changed
 MAX_GAIN = 4.0  # of contrast between two pictures of one fade
 
@@ -31,7 +34,9 @@ CHANGED_LUMA = 9.0  # a cell has changed when luma differs more than this: four 
 CHANGED_CHROMA = 9.0  # the same for either chroma
 GRADIENT_SLACK = 0.5  # cells of warp error allowed at edges while the camera moves
 
-VISIBLE_LUMA = 1.5  # mean luma difference a region must show for a shift to be checked there
+VISIBLE_LUMA = 0.7  # mean luma difference a region must show for a shift to be checked there
+MIN_REGION_CELLS = 8  # of about 28 (on 16×16 cells): less of a region is too little to judge
+MIN_VOTES = 3  # regions that must be able to show the motion
 GAINED = 0.65  # a region agrees with the camera when its residual falls below this share
 
 
@@ -65,106 +70,144 @@ def shrink(pictures: Array) -> Array:
 
 _HANN = np.hanning(CELLS + 2)[1:-1].astype(np.float32)
 _WINDOW: Array = _HANN[:, None] * _HANN[None, :]
-_REGION_OF_CELL = np.arange(CELLS) * REGIONS // CELLS
-_REGION_ROWS: Array = (np.arange(REGIONS)[:, None] == _REGION_OF_CELL[None, :]).astype(np.float32)
+_AXES = {n: np.arange(n, dtype=np.float32) - np.float32((n - 1) / 2) for n in (CELLS // 2, CELLS)}  # from the centre
+_REGION_ROWS: dict[int, Array] = {
+    n: (np.arange(REGIONS)[:, None] == np.arange(n) * REGIONS // n).astype(np.float32) for n in (CELLS // 2, CELLS)
+}
 
 
 def region_sums(maps: NDArray[np.generic]) -> Array:
-    """[P, 32, 32] → [P, 9] sums over the 3×3 regions, row by row from the top left."""
-    sums = _REGION_ROWS @ maps.astype(np.float32) @ _REGION_ROWS.T
-    return sums.reshape(len(maps), REGIONS * REGIONS)
+    """[..., n, n] → [..., 9] (n is 16 or 32) sums over the 3×3 regions, row by row from the top left."""
+    rows = _REGION_ROWS[maps.shape[-1]]
+    sums: Array = rows @ maps.astype(np.float32, copy=False) @ rows.T
+    return sums.reshape(*maps.shape[:-2], REGIONS * REGIONS)
 
 
-def _phase_shift(luma: Array) -> tuple[Array, Array]:
-    """Whole-picture shift (right, down) in whole cells of each pair of `luma` [T, 32, 32]; [P] each."""
+def _phase_shift(luma: Array, pairs: NDArray[np.intp]) -> Array:
+    """[N, 2] shift (right, down) in whole cells from picture `pairs[i]` to the next of `luma` [T, 32, 32]."""
     spectrum = np.fft.rfft2((luma - luma.mean(axis=(1, 2), keepdims=True)) * _WINDOW)
-    cross = spectrum[:-1] * np.conj(spectrum[1:])
+    cross = spectrum[pairs] * np.conj(spectrum[pairs + 1])
     cross /= np.abs(cross) + 1e-3
     peaks = np.fft.irfft2(cross, s=(CELLS, CELLS))
     near = np.arange(-MAX_SHIFT, MAX_SHIFT + 1)
     window = peaks[:, near[:, None], near[None, :]].reshape(len(peaks), -1)
     best = np.argmax(np.round(window, 6), axis=1)
     down, right = np.divmod(best, len(near))
-    return (right - MAX_SHIFT).astype(np.float32), (down - MAX_SHIFT).astype(np.float32)
+    return np.stack((right, down), axis=1).astype(np.float32) - np.float32(MAX_SHIFT)
 
 
 def _sampling(shift: Array, zoom: Array, cells: int) -> Array:
     """[P, cells, cells] matrices that read one axis at x + shift + zoom · (x - centre), linearly interpolated."""
-    axis = np.arange(cells, dtype=np.float32)
-    centre = np.float32((cells - 1) / 2)
-    at = axis + shift[:, None] + zoom[:, None] * (axis - centre)
-    return np.maximum(0, 1 - np.abs(at[:, :, None] - axis)).astype(np.float32)
+    axis = _AXES[cells]
+    at = axis + np.float32((cells - 1) / 2) + shift[:, None] + zoom[:, None] * axis
+    far = at[:, :, None] - np.arange(cells, dtype=np.float32)
+    np.abs(far, out=far)
+    np.subtract(np.float32(1), far, out=far)
+    weights: Array = np.maximum(far, np.float32(0), out=far)
+    return weights
 
 
-def _warp(pictures: Array, right: Array, down: Array, zoom: Array) -> tuple[Array, Array]:
-    """Pictures [P, n, n] or [P, C, n, n] seen by the moved camera, and the [P, n, n] weight of cells inside them."""
-    cells = pictures.shape[-1]
-    across, along = _sampling(right, zoom, cells), _sampling(down, zoom, cells)
-    inside = along.sum(axis=2)[:, :, None] * across.sum(axis=2)[:, None, :]
+def _warp(pictures: Array, view: Array) -> tuple[Array, Array]:
+    """Pictures [P, n, n] or [P, C, n, n] seen after the camera moved by `view` [P, 3], and the [P, n, n] weight of the
+    cells that come from inside the picture."""
+    cells, pairs = pictures.shape[-1], len(view)
+    both = _sampling(view[:, :2].T.ravel(), np.concatenate((view[:, 2], view[:, 2])), cells)
+    across, along = both[:pairs], both[pairs:]
+    known = both.sum(axis=2)
+    inside: Array = known[pairs:, :, None] * known[:pairs, None, :]
     if pictures.ndim == 4:
-        across, along = across[:, None], along[:, None]
-    return along @ pictures @ across.swapaxes(-1, -2), inside
+        seen = along[:, None] @ pictures @ across[:, None].swapaxes(-1, -2)
+    else:
+        seen = along @ pictures @ across.swapaxes(-1, -2)
+    return seen, inside
 
 
-def _refine(first: Array, second: Array, right: Array, down: Array, zoom: Array, steps: int) -> tuple[Array, ...]:
-    """Robust least-squares refinement of (right, down, zoom), [P] each in cells of `first`, `second` [P, n, n]."""
+def _refine(first: Array, second: Array, view: Array, steps: int) -> Array:
+    """Robust least-squares refinement of the camera's `view` [P, 3] (right, down, zoom); shifts in cells of `first`,
+    `second` [P, n, n]."""
     pairs, cells = first.shape[0], first.shape[1]
-    slope_y = np.zeros_like(second)
-    slope_x = np.zeros_like(second)
-    slope_y[:, 1:-1] = (second[:, 2:] - second[:, :-2]) * np.float32(0.5)
-    slope_x[:, :, 1:-1] = (second[:, :, 2:] - second[:, :, :-2]) * np.float32(0.5)
-    offset = np.arange(cells, dtype=np.float32) - np.float32((cells - 1) / 2)
-    spread = slope_x * offset + slope_y * offset[:, None]
+    slopes = np.zeros((pairs, 3, cells, cells), np.float32)
+    np.subtract(second[:, :, 2:], second[:, :, :-2], out=slopes[:, 0, :, 1:-1])
+    np.subtract(second[:, 2:], second[:, :-2], out=slopes[:, 1, 1:-1])
+    slopes[:, :2] *= np.float32(0.5)
     half = np.float32(cells / 2)
-    jacobian = np.stack([slope_x, slope_y, spread / half], axis=1).reshape(pairs, 3, -1)
+    offset = _AXES[cells] / half
+    slopes[:, 2] = slopes[:, 0] * offset + slopes[:, 1] * offset[:, None]
+    jacobian = slopes.reshape(pairs, 3, -1)
     ridge = np.eye(3, dtype=np.float32) * np.float32(RIDGE * (cells / CELLS) ** 2)
-    limit = np.float32(MAX_SHIFT * cells / CELLS)
+    bound = np.array([MAX_SHIFT * cells / CELLS, MAX_SHIFT * cells / CELLS, MAX_ZOOM], np.float32)
+    scale = np.array([1, 1, 1 / half], np.float32)
     for _ in range(steps):
-        seen, inside = _warp(first, right, down, zoom)
+        seen, inside = _warp(first, view)
         rest = ((second - seen) * inside).reshape(pairs, -1)
-        weight = inside.reshape(pairs, -1) / (1 + (rest / np.float32(OUTLIER_LUMA)) ** 2)
+        weight = rest * np.float32(1 / OUTLIER_LUMA)
+        weight *= weight
+        weight += 1
+        np.divide(inside.reshape(pairs, -1), weight, out=weight)
         weighted = jacobian * weight[:, None]
         normal = weighted @ jacobian.swapaxes(1, 2) + ridge
         step = np.linalg.solve(normal, weighted @ rest[:, :, None])[:, :, 0]
-        step = np.clip(step, -2, 2)
-        right = np.clip(right + step[:, 0], -limit, limit)
-        down = np.clip(down + step[:, 1], -limit, limit)
-        zoom = np.clip(zoom + step[:, 2] / half, -MAX_ZOOM, MAX_ZOOM)
-    return right, down, zoom
+        view = np.minimum(np.maximum(view + np.minimum(np.maximum(step, -2), 2) * scale, -bound), bound)
+    return view
+
+
+def _camera_view(before: Array, after: Array, shift: Array) -> Array:
+    """[P, 3] right and down in cells, and zoom, that bring `before` to `after`.
+
+    Args:
+        before, after: [P, 32, 32] the pairs in the same light.
+        shift: [P, 2] their whole-picture shift.
+    """
+    pairs = len(before)
+    far = np.flatnonzero(np.abs(shift).max(axis=1) >= FAR_SHIFT)  # nearer ones are found from rest
+    each = np.concatenate((np.arange(pairs), far))
+    start = np.zeros((len(each), 3), np.float32)
+    start[pairs:, :2] = shift[far] * np.float32(0.5)
+    coarse = shrink(np.concatenate((before, after)))
+    coarse_before, coarse_after = coarse[each], coarse[pairs + each]
+    found = _refine(coarse_before, coarse_after, start, COARSE_STEPS)
+    view = found[:pairs]
+    if len(far):
+        seen, inside = _warp(coarse_before, found)
+        gap = np.minimum(np.abs(coarse_after - seen), np.float32(MAX_MISS)) * inside
+        miss = gap.sum(axis=(1, 2)) / inside.sum(axis=(1, 2))
+        better = miss[pairs:] < np.float32(FAR_GAIN) * miss[far]
+        view[far[better]] = found[pairs:][better]
+    return _refine(before, after, view * np.array([2, 2, 1], np.float32), FINE_STEPS)
 
 
 def _match_light(luma: Array) -> tuple[Array, Array]:
     """Gain and offset [P] that bring each picture of `luma` [T, 32, 32] to the light of the next; 1 and 0 unless the
     light of most of the picture has changed."""
-    first, second = luma[:-1].reshape(len(luma) - 1, -1), luma[1:].reshape(len(luma) - 1, -1)
-    lit = np.abs(np.median(second - first, axis=1)) >= LIGHT_STEP
-    mean_first, mean_second = first.mean(axis=1), second.mean(axis=1)
-    contrast_first, contrast_second = first.std(axis=1) + 1, second.std(axis=1) + 1
-    gain = np.clip(contrast_second / contrast_first, 1 / MAX_GAIN, MAX_GAIN)
-    gain = np.where(lit, gain, 1).astype(np.float32)
-    offset = np.where(lit, mean_second - gain * mean_first, 0).astype(np.float32)
+    sample = luma[:, ::2, ::2].reshape(len(luma), -1)
+    lit = np.abs(np.median(sample[1:] - sample[:-1], axis=1)) >= LIGHT_STEP
+    gain, offset = np.ones(len(lit), np.float32), np.zeros(len(lit), np.float32)
+    if lit.any():
+        mean, spread = sample.mean(axis=1), sample.std(axis=1) + 1
+        gain[lit] = np.clip(spread[1:] / spread[:-1], 1 / MAX_GAIN, MAX_GAIN)[lit]
+        offset[lit] = (mean[1:] - gain * mean[:-1])[lit]
     return gain, offset
 
 
 def _correlation(first: Array, second: Array, inside: Array) -> Array:
     """[P] correlation of pictures [P, n, n] over the cells weighted by `inside`; 0 where one of them is plain."""
     total = inside.sum(axis=(1, 2)) + np.float32(1e-6)
-
-    def centred(picture: Array) -> Array:
-        mean = (picture * inside).sum(axis=(1, 2)) / total
-        return (picture - mean[:, None, None]) * inside
-
-    a, b = centred(first), centred(second)
+    a, b = (
+        (picture - ((picture * inside).sum(axis=(1, 2)) / total)[:, None, None]) * inside for picture in (first, second)
+    )
     scale = np.sqrt((a * a).sum(axis=(1, 2)) * (b * b).sum(axis=(1, 2)))
-    return np.where(scale > total, (a * b).sum(axis=(1, 2)) / np.maximum(scale, 1), 0).astype(np.float32)
+    alike = (a * b).sum(axis=(1, 2)) / np.maximum(scale, 1)
+    return np.where(scale > total, alike, 0).astype(np.float32)
 
 
-def _differs(first: Array, second: Array, slack: Array) -> NDArray[np.bool_]:
+def _differs(first: Array, second: Array, slack: Array | None) -> NDArray[np.bool_]:
     """[P, n, n] cells of `first`, `second` [P, 3, n, n] that differ by more than noise plus `slack` luma."""
     gap = np.abs(second - first)
-    luma = gap[:, 0] > np.float32(CHANGED_LUMA) + slack
-    chroma = np.maximum(gap[:, 1], gap[:, 2]) > np.float32(CHANGED_CHROMA) + slack * np.float32(0.5)
-    differs: NDArray[np.bool_] = luma | chroma
+    chroma = np.maximum(gap[:, 1], gap[:, 2])
+    luma = gap[:, 0]
+    if slack is not None:
+        luma, chroma = luma - slack, chroma - slack * np.float32(0.5)
+    differs: NDArray[np.bool_] = (luma > CHANGED_LUMA) | (chroma > CHANGED_CHROMA)
     return differs
 
 
@@ -184,49 +227,38 @@ def measure_motion(cells: Array) -> Motion:
     first[:, 0] = first[:, 0] * gain[:, None, None] + offset[:, None, None]
     before, after = first[:, 0], second[:, 0]
     pairs = len(first)
-    none = np.zeros(pairs, np.float32)
+    view = np.zeros((pairs, 3), np.float32)
+    changed_still = _differs(first, second, None)
+    moving = np.flatnonzero(changed_still.sum(axis=(1, 2)) >= STILL_CELLS)
+    if len(moving) == 0:
+        none = np.zeros(pairs)
+        return Motion(none, none, none, none, changed_still, changed_still, np.ones(pairs))
 
-    still_gap = np.abs(after - before)
-    right, down, zoom = none, none, none
-    moving = still_gap.mean(axis=(1, 2)) > STATIC_LUMA
-    if moving.any():
-        coarse_before, coarse_after = shrink(before), shrink(after)
-        far_right, far_down = _phase_shift(luma)
-        half = np.float32(0.5)
-        candidates = []
-        for start_right, start_down in ((none, none), (far_right, far_down)):
-            a, b, z = _refine(coarse_before, coarse_after, start_right * half, start_down * half, none, COARSE_STEPS)
-            seen, inside = _warp(coarse_before, a, b, z)
-            miss = (np.minimum(np.abs(coarse_after - seen), 40) * inside).sum(axis=(1, 2)) / inside.sum(axis=(1, 2))
-            candidates.append((a * 2, b * 2, z, miss))
-        (a0, b0, z0, miss0), (a1, b1, z1, miss1) = candidates
-        far = miss1 < np.float32(0.85) * miss0
-        right, down, zoom = np.where(far, a1, a0), np.where(far, b1, b0), np.where(far, z1, z0)
-        right, down, zoom = _refine(before, after, right, down, zoom, FINE_STEPS)
-        right, down, zoom = (np.where(moving, value, 0).astype(np.float32) for value in (right, down, zoom))
-
-    seen, inside = _warp(first, right, down, zoom)
-    slope_y, slope_x = np.gradient(after, axis=(1, 2))
-    slope = np.maximum(np.abs(slope_x), np.abs(slope_y))
+    view[moving] = _camera_view(before[moving], after[moving], _phase_shift(luma, moving))
+    seen, inside = _warp(first, view)
+    slope = np.zeros((2, *after.shape), np.float32)
+    np.subtract(after[:, :, 2:], after[:, :, :-2], out=slope[0, :, :, 1:-1])
+    np.subtract(after[:, 2:], after[:, :-2], out=slope[1, :, 1:-1])
+    slope *= np.float32(0.5)
     valid = inside > 0.99
+    right, down, zoom = view.T
     moved = (np.abs(right) + np.abs(down) + np.abs(zoom) * CELLS / 2) > 0.1
-    slack = slope * np.float32(GRADIENT_SLACK) * moved[:, None, None]
+    slack = np.abs(slope).max(axis=0) * (np.float32(GRADIENT_SLACK) * moved)[:, None, None]
     changed = _differs(seen, second, slack) & valid
-    changed_still = _differs(first, second, np.zeros_like(slope))
-    alike = _correlation(seen[:, 0], after, inside)
 
-    axis = np.arange(CELLS, dtype=np.float32) - np.float32((CELLS - 1) / 2)
-    flow_x = right[:, None, None] + zoom[:, None, None] * axis
-    flow_y = down[:, None, None] + zoom[:, None, None] * axis[:, None]
-    visible = np.abs(slope_x * flow_x + slope_y * flow_y) * valid
-    size = np.maximum(region_sums(valid), 1)
-    shown = region_sums(visible) / size
-    rest = region_sums(np.abs(after - seen[:, 0]) * valid) / size
-    raw = region_sums(still_gap * valid) / size
-    asked = (shown > VISIBLE_LUMA) & (size > 30)
+    axis = _AXES[CELLS]
+    flow_x = right[:, None] + zoom[:, None] * axis  # [P, 32] along each row
+    flow_y = down[:, None] + zoom[:, None] * axis
+    expected = slope[0] * flow_x[:, None, :] + slope[1] * flow_y[:, :, None]
+    maps = np.concatenate((expected, after - seen[:, 0], after - before)) * np.concatenate((valid,) * 3)
+    shown, rest, raw = region_sums(np.abs(shrink(maps))).reshape(3, pairs, -1)  # 2×2 means: free of interpolation error
+    size = region_sums(shrink(valid.astype(np.float32)))
+    asked = (shown > np.float32(VISIBLE_LUMA) * size) & (size > MIN_REGION_CELLS)
     agrees = asked & (rest < np.float32(GAINED) * raw)
     votes = asked.sum(axis=1)
-    support = np.where(votes >= 3, agrees.sum(axis=1) / np.maximum(votes, 1), 0.0)
+    support = np.where(votes >= MIN_VOTES, agrees.sum(axis=1) / np.maximum(votes, 1), 0.0)
+    alike = _correlation(seen[:, 0], after, inside)
+    alike[np.setdiff1d(np.arange(pairs), moving)] = 1
 
     return Motion(
         right=right.astype(np.float64),
