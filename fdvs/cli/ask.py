@@ -9,10 +9,6 @@ import typer
 from fdvs.cli.common import DEFAULT_LIBRARY, JsonOption, LibraryOption, open_library, print_json
 
 
-def register(app: typer.Typer) -> None:
-    app.command("ask")(ask)
-
-
 def ask(
     question: Annotated[str, typer.Argument(metavar="QUESTION")],
     library: LibraryOption = DEFAULT_LIBRARY,

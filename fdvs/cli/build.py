@@ -15,12 +15,8 @@ if TYPE_CHECKING:
     from fdvs.batch.report import BuildReport
 
 
-def register(app: typer.Typer) -> None:
-    app.command("build")(build)
-
-
 def build(
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Video files, or folders to search.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="Video files, or folders to search.")],
     library: LibraryOption = DEFAULT_LIBRARY,
     captioner: Annotated[str | None, typer.Option(help="Who describes the clips: builtin, or auto.")] = None,
     captioner_model: Annotated[str | None, typer.Option(help="Model of the captioner.")] = None,

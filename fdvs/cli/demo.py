@@ -10,10 +10,6 @@ import typer
 from fdvs.cli.common import note
 
 
-def register(app: typer.Typer) -> None:
-    app.command("demo")(demo)
-
-
 def demo(
     output: Annotated[Path, typer.Option("-o", "--output", help="Where the film and its library go.")] = Path(
         "demo-output"

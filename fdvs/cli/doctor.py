@@ -7,10 +7,6 @@ import typer
 from fdvs.cli.common import DEFAULT_LIBRARY, JsonOption, LibraryOption, print_json
 
 
-def register(app: typer.Typer) -> None:
-    app.command("doctor")(doctor)
-
-
 def doctor(library: LibraryOption = DEFAULT_LIBRARY, as_json: JsonOption = False) -> int:
     """Check this installation and the library."""
     from fdvs.doctor import diagnose

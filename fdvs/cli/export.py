@@ -13,10 +13,6 @@ from fdvs.errors import UsageError
 FORMATS = ("json", "md")
 
 
-def register(app: typer.Typer) -> None:
-    app.command("export")(export)
-
-
 def export(
     video: Annotated[str | None, typer.Argument(metavar="[VIDEO]", help="File name, path or id prefix.")] = None,
     library: LibraryOption = DEFAULT_LIBRARY,

@@ -10,12 +10,8 @@ import typer
 from fdvs.cli.common import DEFAULT_LIBRARY, JsonOption, LibraryOption, SetOption, print_json
 
 
-def register(app: typer.Typer) -> None:
-    app.command("import")(import_captions)
-
-
 def import_captions(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="JSON Lines, SRT, VTT or an exported story.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="JSON Lines, SRT, VTT or an exported story.")],
     library: LibraryOption = DEFAULT_LIBRARY,
     video: Annotated[str | None, typer.Option("--video", help="Add the captions to this built video.")] = None,
     profile: Annotated[str | None, typer.Option(help="default, or paper (FDVS as published).")] = None,

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
+from typing import ParamSpec
 
-import click
 import typer
 
-from fdvs.cli import ask, build, demo, doctor, export, forget, importing, redundancy, search, status, story
+from fdvs.cli import ask, build, demo, doctor, export, forget, importing, redundancy, relink, search, status, story
 from fdvs.errors import FdvsError
+
+P = ParamSpec("P")
 
 app = typer.Typer(
     name="fdvs",
@@ -22,24 +26,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-for _command in (build, importing, status, story, search, ask, redundancy, export, forget, doctor, demo):
-    _command.register(app)
-
-
-def _version(shown: bool) -> None:
-    if shown:
-        from fdvs import __version__
-
-        typer.echo(f"fdvs {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
-) -> None:
-    """Nothing to do here: every command stands alone."""
 
 
 class _Terminated(BaseException):
@@ -54,15 +40,11 @@ def _say(message: str) -> None:
     print(f"fdvs: {message}", file=sys.stderr)  # noqa: T201
 
 
-def run(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit code (0, 1, 2, 3, 130, 143)."""
-    signal.signal(signal.SIGTERM, _on_sigterm)
+def _exit_code_of(command: Callable[[], int]) -> int:
+    """Run a command; errors become a line on stderr and an exit code (1, 2, 3, 130, 143), never a traceback."""
     try:
-        result = app(arguments, standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code  # 2 for wrong usage
-    except (click.Abort, KeyboardInterrupt, _Terminated) as stop:
+        return command()
+    except (KeyboardInterrupt, _Terminated) as stop:
         _say("stopped; what was finished is kept, and the same command goes on from there")
         return 143 if isinstance(stop, _Terminated) else 130
     except BrokenPipeError:  # whoever read our output (head, less) went away: no error of ours
@@ -74,17 +56,54 @@ def run(arguments: list[str] | None = None) -> int:
     except OSError as error:
         _say(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
         return 1
-    return result if isinstance(result, int) else 0
+
+
+def _guarded(command: Callable[P, int]) -> Callable[P, None]:
+    """The command as the parser calls it: ends with its exit code."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        raise typer.Exit(_exit_code_of(lambda: command(*args, **kwargs)))
+
+    return run
+
+
+for _name, _command in (
+    ("build", build.build),
+    ("import", importing.import_captions),
+    ("status", status.status),
+    ("story", story.story),
+    ("search", search.search),
+    ("ask", ask.ask),
+    ("redundancy", redundancy.redundancy),
+    ("export", export.export),
+    ("forget", forget.forget),
+    ("relink", relink.relink),
+    ("doctor", doctor.doctor),
+    ("demo", demo.demo),
+):
+    app.command(_name)(_guarded(_command))
+
+
+def _version(shown: bool) -> None:
+    if shown:
+        from fdvs import __version__
+
+        typer.echo(f"fdvs {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+) -> None:
+    """Turn videos into stories that you can read, search and question, with the exact time behind every sentence."""
 
 
 def main() -> None:
     """Console entry point."""
-    code = run()
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(code)
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    app()
 
 
 if __name__ == "__main__":

@@ -10,10 +10,6 @@ from fdvs.cli.common import DEFAULT_LIBRARY, JsonOption, LibraryOption, open_lib
 from fdvs.errors import UsageError
 
 
-def register(app: typer.Typer) -> None:
-    app.command("redundancy")(redundancy)
-
-
 def redundancy(
     video: Annotated[str | None, typer.Argument(metavar="[VIDEO]", help="File name, path or id prefix.")] = None,
     library: LibraryOption = DEFAULT_LIBRARY,

@@ -9,10 +9,6 @@ import typer
 from fdvs.cli.common import DEFAULT_LIBRARY, JsonOption, LibraryOption, open_library, print_json
 
 
-def register(app: typer.Typer) -> None:
-    app.command("search")(search)
-
-
 def search(
     query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for, in plain words.")],
     library: LibraryOption = DEFAULT_LIBRARY,

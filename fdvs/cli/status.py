@@ -11,10 +11,6 @@ from fdvs.cli.common import DEFAULT_LIBRARY, JsonOption, LibraryOption, open_lib
 WATCH_EVERY_S = 2.0
 
 
-def register(app: typer.Typer) -> None:
-    app.command("status")(status)
-
-
 def status(
     library: LibraryOption = DEFAULT_LIBRARY,
     watch: Annotated[bool, typer.Option("--watch", help="Show again every two seconds until all is done.")] = False,

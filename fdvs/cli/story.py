@@ -12,10 +12,6 @@ from fdvs.errors import UsageError
 FORMATS = ("tree", "md", "json")
 
 
-def register(app: typer.Typer) -> None:
-    app.command("story")(story)
-
-
 def story(
     video: Annotated[str, typer.Argument(metavar="VIDEO", help="File name, path or the start of the id.")],
     library: LibraryOption = DEFAULT_LIBRARY,
