@@ -79,15 +79,15 @@ class MediaFacts:
         numbers: numbers of the displayable frames in display order.
         times_ms: published time of each (PTS minus the first displayed PTS, rounded once).
         key_numbers: numbers of the frames where decoding can start.
-        duration_ms: end of the last displayed frame.
+        duration_ms: end of the last displayed frame; 0: not known.
         size: width and height as displayed.
         rotation_deg: clockwise turn from coded to displayed picture.
         bit_depth: of the coded samples.
         codec: name of the codec.
         error: status code with which opening must fail; then nothing else is known.
         unsure: numbers whose picture may be damaged or missing; every other frame must be right.
-        decord: what decord 0.6 did with it when this was written: `right`, `refused` (by fdvs, before a frame is
-            used), `error` (decord cannot open it).
+        decord: what `read_clips(decoder="decord")` does with it: `right`, `refused` (decord would give wrong
+            pictures), `error` (decord cannot open it).
     """
 
     name: str
@@ -188,6 +188,7 @@ def encode(film: Film, stream: av.VideoStream) -> Iterator[av.Packet[Any]]:
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
         frame = frame.reformat(format=film.pixel_format)
         frame.pts, frame.time_base = pts, film.time_base
+        frame.duration = film.last_duration if pts == film.all_pts[-1] else 0
         yield from stream.encode(frame)
     yield from stream.encode(None)
 
@@ -326,23 +327,37 @@ def h264_open_gop_mp4(folder: Path) -> MediaFacts:
     return facts(path, film, "h264", decord="refused")
 
 
-@recipe
-def vfr_mp4(folder: Path) -> MediaFacts:
+VFR_STEPS: Final = (33, 34, 3, 200, 7, 2500, 40, 41, 500, 10)
+
+
+def _vfr(folder: Path, name: str, b_frames: int) -> tuple[Path, Film]:
     """Frame times that no rate gives: 3 ms to 2.5 s apart."""
-    steps = [33, 34, 3, 200, 7, 2500, 40, 41, 500, 10]
     pts = [0]
     while len(pts) < 60:
-        pts.append(pts[-1] + steps[(len(pts) - 1) % len(steps)])
-    film = x264(pts=tuple(pts), time_base=Fraction(1, 1000), last_duration=33)
-    render(path := folder / "vfr.mp4", film, options={"video_track_timescale": "1000"})
+        pts.append(pts[-1] + VFR_STEPS[(len(pts) - 1) % len(VFR_STEPS)])
+    film = x264(b_frames=b_frames, pts=tuple(pts), time_base=Fraction(1, 1000), last_duration=33)
+    render(path := folder / name, film, options={"video_track_timescale": "1000"})
+    return path, film
+
+
+@recipe
+def vfr_mp4(folder: Path) -> MediaFacts:
+    path, film = _vfr(folder, "vfr.mp4", 0)
     return facts(path, film, "h264")
+
+
+@recipe
+def vfr_b_frames_mp4(folder: Path) -> MediaFacts:
+    """MP4 stores durations in decode order, so that of the last frame shown is not what was rendered."""
+    path, film = _vfr(folder, "vfr_b_frames.mp4", 3)
+    return facts(path, film, "h264", duration_ms=0)
 
 
 def _rotated(folder: Path, degrees: int) -> MediaFacts:
     film = x264(rotation_deg=degrees, size=(72, 128) if degrees != 180 else (128, 72))
     render(path := folder / f"rotate{degrees}.mp4", film)
     write_rotation(path, degrees, (128, 72))
-    return facts(path, film, "h264")
+    return facts(path, film, "h264", decord="right" if degrees == 180 else "refused")
 
 
 @recipe
@@ -378,7 +393,7 @@ def hevc_10bit_closed_gop_mkv(folder: Path) -> MediaFacts:
 def hdr_pq_10bit_mkv(folder: Path) -> MediaFacts:
     film = x265(open_gop=False, more=":colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc")
     render(path := folder / "hdr_pq.mkv", film)
-    return facts(path, film, "hevc")
+    return facts(path, film, "hevc", decord="refused")
 
 
 def _av1(folder: Path, pixel_format: str, name: str) -> MediaFacts:
@@ -550,7 +565,7 @@ def two_video_streams_mp4(folder: Path) -> MediaFacts:
     """The second stream is larger and shows other numbers; the first is the one that counts."""
     film, other = x264(num_frames=40), x264(num_frames=60, size=(256, 144), first_number=100)
     render(path := folder / "two_video_streams.mp4", film, other)
-    return facts(path, film, "h264")
+    return facts(path, film, "h264", decord="refused")
 
 
 @recipe
@@ -589,7 +604,7 @@ def truncated_mkv(folder: Path) -> MediaFacts:
     render(path := folder / "truncated.mkv", film)
     data = path.read_bytes()
     path.write_bytes(data[: len(data) * 6 // 10])
-    return facts(path, film, "h264", unsure=frozenset(range(22, 60)))
+    return facts(path, film, "h264", unsure=frozenset(range(22, 60)), duration_ms=0)
 
 
 @recipe
@@ -599,7 +614,7 @@ def truncated_faststart_mp4(folder: Path) -> MediaFacts:
     render(path := folder / "truncated_faststart.mp4", film, options={"movflags": "faststart"})
     data = path.read_bytes()
     path.write_bytes(data[: len(data) * 7 // 10])
-    return facts(path, film, "h264", unsure=frozenset(range(20, 60)), decord="error")
+    return facts(path, film, "h264", unsure=frozenset(range(20, 60)), duration_ms=0, decord="error")
 
 
 def _broken(path: Path, error: str) -> MediaFacts:
