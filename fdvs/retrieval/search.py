@@ -30,7 +30,7 @@ _FINENESS = {Level.CLIP: 0, Level.SCENE: 1, Level.CHAPTER: 2, Level.PART: 3, Lev
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class Found:
     """An accepted result: the node shown, the ids above it, and all nodes of its video that say the same."""
 
     scored: Scored
@@ -77,10 +77,10 @@ def search(
     """
     scope = Scope(k, parse_level(level), video_id, -math.inf if min_similarity is None else min_similarity)
     with store.reading():
-        return find(Query(store, encoder, query), scope)
+        return [as_hit(found) for found in find(Query(store, encoder, query), scope)]
 
 
-def find(asked: Query, scope: Scope) -> list[Hit]:
+def find(asked: Query, scope: Scope) -> list[Found]:
     """`search` for a query that is scored already."""
     if scope.k < 1:
         raise InputError(f"k must be at least 1, got {scope.k}")
@@ -95,7 +95,7 @@ def find(asked: Query, scope: Scope) -> list[Hit]:
             ranked = sorted(asked.score(store.node_rows(keys)), key=lambda item: item.order)
             chosen = _choose(asked, ranked, scope)
             if len(chosen) >= scope.k or limit >= int(allowed.sum()) or furthest < scope.min_similarity:
-                return [_hit(found) for found in chosen]
+                return chosen
             limit *= 4  # repeats and relatives filled the candidates: look further
 
 
@@ -109,9 +109,9 @@ def parse_level(level: str) -> Level | None:
         raise InputError(f"unknown level {level!r}; known: {ANY_LEVEL}, {', '.join(Level)}") from None
 
 
-def _choose(asked: Query, ranked: Sequence[Scored], scope: Scope) -> list[_Found]:
+def _choose(asked: Query, ranked: Sequence[Scored], scope: Scope) -> list[Found]:
     """Walk down the ranking, fold repeats, keep relatives apart, until k results stand."""
-    chosen: list[_Found] = []
+    chosen: list[Found] = []
     seen: set[tuple[str, str]] = set()
     for item in ranked:
         text = (item.row.video_id, item.row.text_key)
@@ -126,16 +126,16 @@ def _choose(asked: Query, ranked: Sequence[Scored], scope: Scope) -> list[_Found
     return sorted(chosen, key=lambda found: found.scored.order)
 
 
-def _fold(asked: Query, item: Scored, level: Level | None) -> _Found:
+def _fold(asked: Query, item: Scored, level: Level | None) -> Found:
     """The finest and earliest node that says what `item` says, and the others of its level that do."""
     same = asked.store.same_text(item.row, level)
     finest = min(_FINENESS[row.level] for row in same)
     same = [row for row in same if _FINENESS[row.level] == finest]
     scored = asked.score(same[:1]) or [item]
-    return _Found(scored[0], asked.store.ancestors(scored[0].row), tuple(same))
+    return Found(scored[0], asked.store.ancestors(scored[0].row), tuple(same))
 
 
-def _admit(chosen: list[_Found], found: _Found) -> None:
+def _admit(chosen: list[Found], found: Found) -> None:
     """Add a result unless a relative of it says it better; drop relatives that it says better."""
     row = found.scored.row
     relatives = [other for other in chosen if other.scored.row.video_id == row.video_id]
@@ -152,7 +152,7 @@ def _admit(chosen: list[_Found], found: _Found) -> None:
     chosen.append(found)
 
 
-def _hit(found: _Found) -> Hit:
+def as_hit(found: Found) -> Hit:
     row = found.scored.row
     return Hit(
         video=row.video,

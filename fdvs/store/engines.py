@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -99,7 +100,7 @@ class FaissEngine:
 
 def num_cells(count: int) -> int:
     """Cells of an inverted file over so many vectors: about the square root, at least 39 vectors each."""
-    return max(1, min(round(count**0.5), count // 39))
+    return max(1, min(math.isqrt(count), count // 39))
 
 
 def num_threads() -> int:

@@ -1,0 +1,135 @@
+"""A story without its library: loaded from an exported file, read, searched and asked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fdvs.errors import InputError
+from fdvs.records import Answer, Hit, StoryNode, StoryRecord, Video
+from fdvs.store.library import Store
+
+if TYPE_CHECKING:
+    from fdvs.encoders.text import TextEncoder
+
+DEFAULT_ENCODER = "minilm"
+_FORMS = ("json", "md", "tree")
+
+
+class Story:
+    """The story of one video.
+
+    `walk` and `at` read the tree; `search` and `ask` work as on a library and encode the tree's texts at first use.
+
+    Args:
+        record: the story.
+        encoder: text encoder of `search` and `ask`; default: the one in the package.
+    """
+
+    def __init__(self, record: StoryRecord, *, encoder: TextEncoder | None = None) -> None:
+        self.record = record
+        self._encoder = encoder
+        self._store: Store | None = None
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, encoder: TextEncoder | None = None) -> Self:
+        """Read an exported story (`fdvs-story/1`).
+
+        Raises:
+            InputError: the file cannot be read, or is no valid story; the message says why.
+        """
+        from fdvs.stories.file import load_story
+
+        try:
+            text = Path(path).read_text(encoding="utf-8-sig")
+        except OSError as error:
+            raise InputError(f"{os.fspath(path)}: {error.strerror or error}") from error
+        except UnicodeDecodeError as error:
+            raise InputError(f"{os.fspath(path)}: not a story file (not UTF-8)") from error
+        return cls(load_story(text), encoder=encoder)
+
+    @property
+    def video(self) -> Video:
+        return self.record.video
+
+    @property
+    def nodes(self) -> tuple[StoryNode, ...]:
+        """All nodes in pre-order, the video first."""
+        return self.record.nodes
+
+    def walk(self) -> Iterator[StoryNode]:
+        """The nodes in reading order: each before its children, children in time order."""
+        return iter(self.record.nodes)
+
+    def at(self, seconds: float) -> list[StoryNode]:
+        """The nodes whose span holds that time, from the video down to the clip.
+
+        Raises:
+            InputError: the time lies outside the video.
+        """
+        time_ms = round(seconds * 1000)
+        if not 0 <= time_ms < self.video.duration_ms:
+            raise InputError(f"{seconds} s lies outside the video (0 to {self.video.duration_ms / 1000} s)")
+        nodes = {node.id: node for node in self.record.nodes}
+        here: StoryNode | None = self.record.nodes[0]
+        path: list[StoryNode] = []
+        while here is not None:
+            path.append(here)
+            children = (nodes[child] for child in here.children)
+            here = next((child for child in children if child.span.contains(time_ms)), None)
+        return path
+
+    def search(self, query: str, *, k: int = 10, level: str = "any", min_similarity: float | None = None) -> list[Hit]:
+        """Moments that fit a query, best first; see `fdvs.retrieval.search.search`."""
+        from fdvs.retrieval.search import search
+
+        store, encoder = self._searchable()
+        return search(store, encoder, query, k=k, level=level, min_similarity=min_similarity)
+
+    def ask(self, question: str, *, options: Sequence[str] = (), k: int = 5, reader: str = "builtin") -> Answer:
+        """An answer with the spans it rests on; see `fdvs.retrieval.answer.ask`."""
+        from fdvs.retrieval.answer import ask
+
+        store, encoder = self._searchable()
+        return ask(store, encoder, question, video_id=self.video.id, options=options, k=k, reader=reader)
+
+    def render(self, form: str = "tree") -> str:
+        """The story as text: `tree` for a terminal, `md` (Markdown) or `json` (`fdvs-story/1`)."""
+        from fdvs.stories.file import dump_story
+        from fdvs.stories.render import render_markdown, render_tree
+
+        forms = {"tree": render_tree, "md": render_markdown, "json": dump_story}
+        if form not in forms:
+            raise InputError(f"unknown format {form!r}; known: {', '.join(_FORMS)}")
+        return forms[form](self.record)
+
+    def _searchable(self) -> tuple[Store, TextEncoder]:
+        if self._encoder is None:
+            from fdvs.encoders.text import text_encoder
+
+            self._encoder = text_encoder(DEFAULT_ENCODER)
+        if self._store is None:
+            store = Store.in_memory()
+            store.put_record(self.record, "exported")
+            store.put_vectors(self.video.id, node_vectors(self.record.nodes, self._encoder), self._encoder.name)
+            self._store = store
+        return self._store, self._encoder
+
+
+def node_vectors(nodes: Sequence[StoryNode], encoder: TextEncoder) -> dict[str, NDArray[np.float32]]:
+    """{node id: unit vector} as a build makes them: a clip's is its text's, a higher node's the normalised mean of its
+    sentences'. A node without text has none."""
+    told = [node for node in nodes if node.text.strip()]
+    parts = {node.id: [s.text for s in node.sentences] if node.children else [node.text] for node in told}
+    texts = list(dict.fromkeys(text for part in parts.values() for text in part))
+    if not texts:
+        return {}
+    rows = dict(zip(texts, encoder.encode(texts), strict=True))
+    means = {node_id: np.sum([rows[text] for text in part], axis=0) for node_id, part in parts.items()}
+    norms = {node_id: float(np.linalg.norm(mean)) for node_id, mean in means.items()}
+    return {node_id: (means[node_id] / norm).astype(np.float32) for node_id, norm in norms.items() if norm > 0}
