@@ -118,11 +118,10 @@ def _root(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _scaled(raw: NDArray[np.float64], floor: float) -> NDArray[np.float64]:
-    """Rounded to thousandths, then divided by the 95th percentile (by `floor` where that is smaller), at most 1."""
+    """Rounded to thousandths, then divided by the largest value (by `floor` where that is smaller)."""
     rounded = np.round(raw, 3)
-    known = np.sort(rounded[~np.isnan(rounded)])
-    strong = float(known[int(0.95 * (len(known) - 1))]) if len(known) else 0.0
-    scaled: NDArray[np.float64] = np.clip(rounded / max(floor, strong), 0, 1)
+    strongest = float(np.nanmax(rounded)) if (~np.isnan(rounded)).any() else 0.0
+    scaled: NDArray[np.float64] = np.clip(rounded / max(floor, strongest), 0, 1)
     return scaled
 
 

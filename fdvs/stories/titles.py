@@ -45,7 +45,7 @@ def title_of(
         start_ms: of the node.
     """
     ranked = sorted(weigh(lines, rarity), key=lambda item: (_rank(item.line), -_fitness(item), item.line.start_ms))
-    seen = [headline(item.line.plain) for item in ranked if _rank(item.line) <= _RANK_SEEN]
+    seen = [_capital(headline(item.line.plain)) for item in ranked if _rank(item.line) <= _RANK_SEEN]
     spoken = _spoken([item for item in ranked if item.line.is_said], centre)
     measured = [headline(item.line.plain) for item in ranked if _rank(item.line) == _RANK_MEASURED]
     candidates = [text for text in [*seen, *spoken, *fallback, *measured] if text]
@@ -77,6 +77,10 @@ def _spoken(said: Sequence[Weighed], centre: Mapping[str, float]) -> list[str]:
     phrases = [(spoken_phrase(item.line.plain, centre), item) for item in said]
     ranked = sorted(phrases, key=lambda pair: (-round(pair[0][1] * pair[1].worth, 3), pair[1].line.start_ms))
     return [quote(phrase) for (phrase, _), _ in ranked if phrase]
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def headline(text: str) -> str:
