@@ -1,314 +1,18 @@
-"""The built-in captioner: plain sentences made of measured picture facts. It names nothing it did not measure."""
+"""The built-in captioner: one caption per clip, made of measured picture facts alone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 from fdvs.captioners.base import ClipInput
-from fdvs.captioners.facts import Change, Light, PictureFacts
-from fdvs.records import Caption, CaptionKind, Outcome, Span, content_id
+from fdvs.captioners.facts import PictureFacts
+from fdvs.captioners.wording import describe, facts_phrase, mean_change
+from fdvs.records import Caption, CaptionKind, Outcome, content_id
 from fdvs.settings import CaptionSettings
 
-NAME = "builtin"
-
-# Light words by mean luma, 0..1.
-DARK_BELOW, DIM_BELOW, BRIGHT_FROM = 0.17, 0.32, 0.6
-
-# Movement words by the share of the picture that changes between samples.
-SMALL_BELOW, SOME_BELOW, STRONG_FROM = 0.02, 0.15, 0.4
-OWN_MOVEMENT = 0.03  # while the camera moves, less than this is leaves, water and warp error
-FAST_RATE = 0.6  # share of the picture per second
-
-SLOW_BELOW, FAST_FROM = 0.06, 0.35  # camera speed in picture widths per second
-
-SHARES = (
-    (0.03, "a small part"),
-    (0.075, "about a twentieth"),
-    (0.15, "about a tenth"),
-    (0.22, "about a fifth"),
-    (0.29, "about a quarter"),
-    (0.42, "about a third"),
-    (0.58, "about half"),
-    (1.01, "most"),
-)
-NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven")
-
-MAIN_COLOUR, ALMOST_ALL = 0.5, 0.8  # one colour leads or fills the picture
-SECOND_COLOUR, SOME_COLOUR = 0.18, 0.08  # a second colour is named beside the first, a third as "some"
-
-PLACES = {  # column and row of the 3×3 regions, from the centre
-    (-1, -1): "at the top left",
-    (0, -1): "at the top",
-    (1, -1): "at the top right",
-    (-1, 0): "at the left",
-    (0, 0): "in the centre",
-    (1, 0): "at the right",
-    (-1, 1): "at the bottom left",
-    (0, 1): "at the bottom",
-    (1, 1): "at the bottom right",
-}
-ONE_REGION, ONE_LINE = 0.5, 0.62  # share of all change that one region, or one row or column, must hold
-TRAIL_SHARE = 0.01  # steps that change less do not count for where things move
-MAX_TRAIL = 3
+__all__ = ["BuiltinCaptioner", "compare", "describe", "facts_phrase"]
 
 LAYOUT_SCALE = 60.0  # mean difference of two 3×3 layouts (0..255) from which two pictures look entirely different
-
-
-def light_word(facts: PictureFacts) -> str:
-    """`black`, `dark`, `dim`, `` (ordinary light) or `bright`; the median sample decides."""
-    if not facts.light:
-        return ""
-    if facts.is_black:
-        return "black"
-    level = sorted(facts.light)[len(facts.light) // 2]
-    if level < DARK_BELOW:
-        return "dark"
-    if level < DIM_BELOW:
-        return "dim"
-    return "bright" if level >= BRIGHT_FROM else ""
-
-
-def share_words(share: float) -> str:
-    """A share of the picture, 0..1, in words."""
-    return next(words for limit, words in SHARES if share < limit)
-
-
-def colour_words(colours: Sequence[tuple[str, float]]) -> str:
-    """Names of the leading colours: `mostly white with some blue`, `green and brown`; empty without colours."""
-    if not colours:
-        return ""
-    (first, share), rest = colours[0], colours[1:]
-    if share >= ALMOST_ALL:
-        return f"almost all {first}"
-    some = [name for name, part in rest if part >= SOME_COLOUR][:2]
-    if share >= MAIN_COLOUR:
-        return f"mostly {first}" + (f" with some {' and '.join(some)}" if some else "")
-    if rest and rest[0][1] >= SECOND_COLOUR:
-        third = [name for name, part in rest[1:2] if part >= SECOND_COLOUR]
-        return f"{first}, {rest[0][0]} and {third[0]}" if third else f"{first} and {rest[0][0]}"
-    return f"{first} with {' and '.join(some)}" if some else f"{first} and other colours"
-
-
-def _spot(regions: Sequence[float]) -> tuple[int, int] | None:
-    """Column and row (-1, 0, 1) in which most of the change is, from nine region shares; None when it is all over."""
-    total = sum(regions)
-    if total <= 0:
-        return None
-    columns = [sum(regions[column::3]) / total for column in range(3)]
-    rows = [sum(regions[3 * row : 3 * row + 3]) / total for row in range(3)]
-    best = max(range(9), key=lambda index: (regions[index], -index))
-    column, row = best % 3, best // 3
-    if regions[best] >= ONE_REGION * total:
-        return column - 1, row - 1
-    column, row = columns.index(max(columns)), rows.index(max(rows))
-    if round(max(columns), 3) >= ONE_LINE and column != 1:
-        return column - 1, 0
-    if round(max(rows), 3) >= ONE_LINE and row != 1:
-        return 0, row - 1
-    if round(max(columns[1], rows[1]), 3) >= ONE_LINE:
-        return 0, 0
-    return None
-
-
-def trail(facts: PictureFacts) -> list[str]:
-    """The places where the picture changes, in time order.
-
-    More than one place is told only for one thing that goes its way: steps of at least half the strongest change, from
-    each place to a neighbouring one, none of them twice. Otherwise the place of all changes together, or nothing when
-    that is all over the picture.
-    """
-    steps = [i for i, kind in enumerate(facts.kinds) if kind == Change.MOTION]
-    if not steps:
-        return []
-    least = max(TRAIL_SHARE, max(facts.changed[i] for i in steps) / 2)
-    spots = [_spot(facts.regions[i]) for i in steps if facts.changed[i] >= least]
-    path = [spot for i, spot in enumerate(spots) if i == 0 or spots[i - 1] != spot]
-    known = [spot for spot in path if spot is not None]
-    near = all(max(abs(a[0] - b[0]), abs(a[1] - b[1])) <= 1 for a, b in pairwise(known))
-    if known and len(known) == len(path) == len(set(known)) <= MAX_TRAIL and near:
-        return [PLACES[spot] for spot in known]
-    overall = _spot([sum(facts.regions[i][region] for i in steps) for region in range(9)])
-    return [PLACES[overall]] if overall else []
-
-
-def _when(facts: PictureFacts, index: int, span: Span) -> str:
-    """When in the clip step `index` happens, in words."""
-    at = (facts.times_ms[index] + facts.times_ms[index + 1]) / 2
-    share = (at - span.start_ms) / span.duration_ms
-    if share < 1 / 3:
-        return "near the start"
-    return "halfway" if share < 2 / 3 else "near the end"
-
-
-def _mean_change(facts: PictureFacts) -> float:
-    """Mean share that changes over the steps that are motion."""
-    shares = [share for share, kind in zip(facts.changed, facts.kinds, strict=True) if kind == Change.MOTION]
-    return round(sum(shares) / len(shares), 3) if shares else 0.0
-
-
-def _rate(facts: PictureFacts) -> float:
-    """Share of the picture that changes per second, over the steps that are motion."""
-    share = seconds = 0.0
-    for i, kind in enumerate(facts.kinds):
-        if kind == Change.MOTION:
-            share += facts.changed[i]
-            seconds += max(1, facts.times_ms[i + 1] - facts.times_ms[i]) / 1000
-    return round(share / seconds, 3) if seconds else 0.0
-
-
-def _speed_word(speed: float) -> str:
-    if speed < SLOW_BELOW:
-        return " slowly"
-    return " fast" if speed >= FAST_FROM else ""
-
-
-_VERBS = {"pan": "pans", "tilt": "tilts", "zoom": "zooms"}
-
-
-def _camera_clause(facts: PictureFacts) -> str:
-    """`The camera pans left slowly and zooms in`; empty when it stands, or nothing is known."""
-    moves = [move for move in facts.camera if move != "still"]
-    if not moves:
-        return ""
-    if moves[0] == "shake":
-        return "The camera shakes" if facts.camera_speed >= SLOW_BELOW else "The camera sways a little"
-    words = [f"{_VERBS[kind]} {direction}" for kind, direction in (move.split() for move in moves)]
-    words[0] += _speed_word(facts.camera_speed)
-    return "The camera " + " and ".join(words)
-
-
-def _movement(facts: PictureFacts, share: float) -> str:
-    """`fast movement in about a third of the picture, at the left`: what moves beside the camera."""
-    places = trail(facts)
-    where = f"first {', then '.join(places)}" if len(places) > 1 else "".join(places)
-    if share < SMALL_BELOW:
-        return f"small movements {where}".rstrip()
-    kind = "fast movement" if _rate(facts) >= FAST_RATE else "movement"
-    if share >= STRONG_FROM and not where:
-        return f"{kind} all over the picture"
-    return f"{kind} in {share_words(share)} of the picture" + (f", {where}" if where else "")
-
-
-def _motion_sentence(facts: PictureFacts) -> str:
-    """How the camera moves and what moves beside it; empty when nothing moves."""
-    if Change.MOTION not in facts.kinds:
-        return ""
-    share = _mean_change(facts)
-    movement = _movement(facts, share)
-    camera = _camera_clause(facts)
-    if camera:
-        return f"{camera}." if share < OWN_MOVEMENT else f"{camera}; {movement}."
-    if facts.camera == ("still",):
-        return f"The camera is still; {movement}."
-    return f"{_capital(movement)}."
-
-
-def _cut_sentence(facts: PictureFacts, span: Span) -> str:
-    cuts = [i for i, kind in enumerate(facts.kinds) if kind == Change.CUT]
-    if not cuts:
-        return ""
-    if len(cuts) > 1:
-        return f"{NUMBERS[len(cuts)].capitalize() if len(cuts) < len(NUMBERS) else len(cuts)} cuts."
-    before, after = (colour_words(colours) for colours in facts.cut_colours)
-    change = f", from {before} to {after}" if before != after else ""
-    return f"A cut to another picture {_when(facts, cuts[0], span)}{change}."
-
-
-def _step_sentence(facts: PictureFacts, span: Span) -> str:
-    """`About a third of it changes at once near the start, at the left.`"""
-    steps = [i for i, kind in enumerate(facts.kinds) if kind == Change.STEP]
-    if not steps:
-        return ""
-    share = sum(facts.changed[i] for i in steps) / len(steps)
-    spot = _spot([sum(facts.regions[i][region] for i in steps) for region in range(9)])
-    where = f", {PLACES[spot]}" if spot else ""
-    if len(steps) == 1:
-        return f"{_capital(share_words(share))} of it changes at once {_when(facts, steps[0], span)}{where}."
-    return f"{_capital(NUMBERS[len(steps)])} times {share_words(share)} of it changes at once{where}."
-
-
-_LIGHT_SENTENCES = {
-    Light.BRIGHTER: "It gets brighter.",
-    Light.DARKER: "It gets darker.",
-    Light.FADE_IN: "It comes out of black.",
-    Light.FADE_OUT: "It ends in black.",
-    Light.FLASH: "A flash of light.",
-}
-
-
-def _light_sentence(facts: PictureFacts) -> str:
-    sentence = _LIGHT_SENTENCES.get(Light(facts.light_change), "")
-    inner = [run for run in facts.black_ms if facts.times_ms[0] < run[0] and run[1] < facts.times_ms[-1]]
-    if inner and not sentence:
-        return "Black in between."
-    return sentence
-
-
-def _look(facts: PictureFacts) -> str:
-    """`bright, mostly white with some blue`."""
-    words = [word for word in (light_word(facts), colour_words(facts.colours)) if word]
-    return ", ".join(words)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def describe(facts: PictureFacts, span: Span) -> str:
-    """One to three plain sentences about one clip, the most informative first.
-
-    Args:
-        facts: what was measured.
-        span: the clip; times inside it become words such as "halfway".
-
-    Returns:
-        Text of about 4 to 35 words; never empty.
-    """
-    if not facts.times_ms:
-        return "No picture was measured."
-    if facts.is_black:
-        return "A black picture."
-    look = _look(facts)
-    if len(facts.times_ms) == 1:
-        return f"A single picture, {look}."
-    cut, motion = _cut_sentence(facts, span), _motion_sentence(facts)
-    step, light = _step_sentence(facts, span), _light_sentence(facts)
-    if motion:
-        colours_said = " from " in cut
-        sentences = [cut, motion, step, light, "" if colours_said else f"{_capital(look)}."]
-    elif cut:
-        still = "Otherwise still" if facts.num_cuts == 1 else "Still in between"
-        sentences = [cut, f"{still}: {look}.", step, light]
-    else:
-        sentences = [f"A still picture, {look}.", step, light]
-    return " ".join([sentence for sentence in sentences if sentence][:3])
-
-
-def facts_phrase(facts: PictureFacts) -> str:
-    """Two to six words that can stand as a title: `Slow pan right, green and pink`."""
-    if not facts.times_ms:
-        return "No picture"
-    if facts.is_black:
-        return "Black picture"
-    names = [name for name, share in facts.colours[:2] if share >= SECOND_COLOUR] or [facts.colours[0][0]]
-    leads = facts.colours[0][1] >= MAIN_COLOUR
-    colours = f"mostly {names[0]}" if leads else " and ".join(names)
-    light = light_word(facts)
-    if facts.num_cuts > 1:
-        return f"Cuts, {colours}"
-    if facts.is_still or Change.MOTION not in facts.kinds:
-        return f"Still, {light}, {colours}" if light else f"Still, {colours}"
-    moves = [move for move in facts.camera if move != "still"]
-    if moves:
-        slow = moves[0] != "shake" and facts.camera_speed < SLOW_BELOW
-        name = {"shake": "shaking camera"}.get(moves[0], moves[0])
-        return f"{_capital('slow ' + name if slow else name)}, {colours}"
-    share = _mean_change(facts)
-    if share < SMALL_BELOW:
-        return f"Small movements, {colours}"
-    kind = "Fast movement" if share >= SOME_BELOW and _rate(facts) >= FAST_RATE else "Movement"
-    return f"{kind} on {colours}" if not leads else f"{kind}, {colours}"
 
 
 def compare(a: PictureFacts, b: PictureFacts) -> float:
@@ -327,7 +31,7 @@ def compare(a: PictureFacts, b: PictureFacts) -> float:
         for other in (b.first_layout, b.last_layout)
     )
     light = abs(sum(a.light) / len(a.light) - sum(b.light) / len(b.light))
-    movement = abs(min(1.0, _mean_change(a)) - min(1.0, _mean_change(b)))
+    movement = abs(min(1.0, mean_change(a)) - min(1.0, mean_change(b)))
     other_camera = 0.0 if a.camera[:1] == b.camera[:1] else 1.0
     parts = (
         (0.40, min(1.0, colours)),
@@ -342,7 +46,7 @@ def compare(a: PictureFacts, b: PictureFacts) -> float:
 class BuiltinCaptioner:
     """One visual caption per clip, from its picture facts alone."""
 
-    name = NAME
+    name = "builtin"
     wants_frames = 0
 
     def __init__(self, _settings: CaptionSettings, settings_hash: str) -> None:

@@ -112,14 +112,14 @@ def _warp(pictures: Array, view: Array) -> tuple[Array, Array]:
     cells that come from inside the picture."""
     cells, pairs = pictures.shape[-1], len(view)
     both = _sampling(view[:, :2].T.ravel(), np.concatenate((view[:, 2], view[:, 2])), cells)
-    across, along = both[:pairs], both[pairs:]
-    known = both.sum(axis=2)
+    across: NDArray[np.float32] = both[:pairs]
+    along: NDArray[np.float32] = both[pairs:]
+    known: Array = both.sum(axis=2)
     inside: Array = known[pairs:, :, None] * known[:pairs, None, :]
     if pictures.ndim == 4:
-        seen = along[:, None] @ pictures @ across[:, None].swapaxes(-1, -2)
-    else:
-        seen = along @ pictures @ across.swapaxes(-1, -2)
-    return seen, inside
+        along, across = along[:, None], across[:, None]
+    seen = along @ pictures @ across.swapaxes(-1, -2)
+    return seen.astype(np.float32, copy=False), inside
 
 
 def _refine(first: Array, second: Array, view: Array, steps: int) -> Array:
