@@ -27,7 +27,8 @@ def speech_captions(
         end_ms: end of the video; default: the end of the last clip.
 
     Returns:
-        Captions by start, then end, track and text; equal cues of one track once.
+        Captions by start, then end, track and text; equal cues of one track once. `backend` names the track, such as
+        `subtitles:film.en.srt`.
     """
     if not clips:
         return []
@@ -51,7 +52,7 @@ def speech_captions(
             text=text,
             outcome=Outcome.OK,
             reason="",
-            backend=cue.track,
+            backend=f"subtitles:{cue.track}",
             settings_hash=settings_hash,
         )
     return list(found.values())
