@@ -59,7 +59,7 @@ def _check_node(node: StoryNode, by_id: dict[str, StoryNode], max_children: int)
             raise InputError(f"{name} names {child.id} as child, which names {child.parent} as parent")
         if child.level not in _BELOW[node.level]:
             raise InputError(f"{name} cannot have a {child.level} as child")
-    if children and node.span != Span(children[0].span.start_ms, children[-1].span.end_ms):
+    if children and (node.span.start_ms, node.span.end_ms) != (children[0].span.start_ms, children[-1].span.end_ms):
         raise InputError(f"{name}: its span is not the union of its children's")
     for sentence in node.sentences:
         if not sentence.text.strip() or not sentence.sources:

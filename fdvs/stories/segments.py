@@ -21,6 +21,7 @@ _WINDOWS = {Level.SCENE: 3, Level.CHAPTER: 2, Level.PART: 2}  # items compared o
 # Standard deviations above the mean that make a peak; borders of scenes have passed that once, so the mean will do.
 _DEVIATIONS = {Level.SCENE: 1.0, Level.CHAPTER: 0.0}
 _MIN_SCENE_MS = 5000
+_MIN_CHAPTER_MS = 20_000  # more in longer films: a twelfth, up to a quarter of the longest chapter allowed
 _MIN_STRENGTH = 250  # thousandths: below this nothing is called a change, however quiet the rest is
 _UNBOUNDED_MS = 1 << 62
 
@@ -74,7 +75,7 @@ def _scenes_and_chapters(signals: Signals, settings: StorySettings) -> tuple[lis
         bounds = Bounds(
             settings.max_children,
             max_ms,
-            min_ms=min(max_ms // 4, duration_ms // 12),
+            min_ms=min(max_ms // 4, max(duration_ms // 12, _MIN_CHAPTER_MS)),
             max_peaks=max(settings.max_children - 1, duration_ms // max_ms),
         )
         chapters = _peaks_then_splits(of_scenes, Level.CHAPTER, settings.scene_sensitivity, bounds)

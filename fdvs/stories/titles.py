@@ -98,7 +98,7 @@ def headline(text: str) -> str:
     first = _CLAUSE_BORDER.split(rest, maxsplit=1)[0]
     if len(first) <= _TITLE_CHARS and len(words(first)) > 3:
         return first
-    kept = rest[: _TITLE_CHARS - 1].rsplit(" ", 1)[0].split(" ")
+    kept = rest[:_TITLE_CHARS].rsplit(" ", 1)[0].split(" ")
     while len(kept) > 3 and same_text_key(kept[-1]) in STOP_WORDS:
         kept.pop()
     return _without_half_quotes(" ".join(kept).rstrip(" .,;:(")) + "…"

@@ -66,8 +66,8 @@ def words(text: str) -> list[str]:
 
 
 def content_words(text: str) -> list[str]:
-    """The words that say something: no stop words (English and German are known), no single letters."""
-    return [word for word in words(text) if word not in STOP_WORDS and (len(word) > 1 or not word.isascii())]
+    """The words that say something: no stop words (English and German are known), no single Latin letters."""
+    return [word for word in words(text) if word not in STOP_WORDS and not (len(word) == 1 and "a" <= word <= "z")]
 
 
 def same_text_key(text: str) -> str:

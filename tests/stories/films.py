@@ -34,7 +34,8 @@ class BagOfWords:
         for i, text in enumerate(texts):
             for word in words(text) or [text]:
                 rows[i, int(hashlib.sha256(word.encode()).hexdigest(), 16) % self.dimension] += 1
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        return rows
 
 
 def caption(
