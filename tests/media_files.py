@@ -354,10 +354,10 @@ def vfr_b_frames_mp4(folder: Path) -> MediaFacts:
 
 
 def _rotated(folder: Path, degrees: int) -> MediaFacts:
-    film = x264(rotation_deg=degrees, size=(72, 128) if degrees != 180 else (128, 72))
+    film = x264(rotation_deg=degrees, size=(80, 128) if degrees != 180 else (128, 80))
     render(path := folder / f"rotate{degrees}.mp4", film)
-    write_rotation(path, degrees, (128, 72))
-    return facts(path, film, "h264", decord="right" if degrees == 180 else "refused")
+    write_rotation(path, degrees, (128, 80))
+    return facts(path, film, "h264")
 
 
 @recipe
@@ -376,6 +376,14 @@ def rotate270_mp4(folder: Path) -> MediaFacts:
 
 
 @recipe
+def narrow_mp4(folder: Path) -> MediaFacts:
+    """72 pixels wide: decord takes rows that are padded to 96 pixels for four channels."""
+    film = x264(size=(72, 128))
+    render(path := folder / "narrow.mp4", film)
+    return facts(path, film, "h264", decord="refused")
+
+
+@recipe
 def hevc_10bit_open_gop_mp4(folder: Path) -> MediaFacts:
     film = x265(open_gop=True)
     render(path := folder / "hevc_open_gop.mp4", film)
@@ -387,6 +395,14 @@ def hevc_10bit_closed_gop_mkv(folder: Path) -> MediaFacts:
     film = x265(open_gop=False)
     render(path := folder / "hevc_closed_gop.mkv", film)
     return facts(path, film, "hevc")
+
+
+@recipe
+def hdr_pq_10bit_mp4(folder: Path) -> MediaFacts:
+    """The transfer curve stands only in the coded pictures, not in the container."""
+    film = x265(open_gop=False, more=":colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc")
+    render(path := folder / "hdr_pq.mp4", film)
+    return facts(path, film, "hevc", decord="refused")
 
 
 @recipe

@@ -13,6 +13,7 @@ measures made with both decoders are not comparable.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -27,8 +28,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
+import av
 import numpy as np
+from av.codec.context import ThreadType
+from av.container import InputContainer
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from fdvs.errors import BackendUnavailableError, DecodeError, InputError, OpenError
@@ -49,6 +54,7 @@ _MAX_HEADER_BYTES = 1 << 28  # of JSON: the key indices of the longest file allo
 _MAX_RAW_BYTES = 1 << 30
 _MAX_LOG_BYTES = 4096
 _CHUNK = 1 << 20
+_FIRST_PACKETS = 64
 _SOURCE_POSITION = re.compile(r"^/\S+?:\d+: ")
 _CANNOT_OPEN = {"av1": "its FFmpeg of 2018 has no AV1 decoder", "gif": "it cannot count the pictures of a GIF"}
 _WRONG_CONTAINERS = frozenset({"mpegts", "mpeg"})
@@ -244,18 +250,34 @@ def _refuse_by_container(path: Path, index: PacketIndex) -> _Shape:
         form = container.format.name
         num_videos = len(container.streams.video)
         stream, _ = choose_stream(container)
+        picture = _first_picture(container, stream, index.max_pixels)
         context = stream.codec_context
         shape = _Shape(context.width, context.height, pixel_aspect(stream))
         if form in _WRONG_CONTAINERS:
             raise _refuse(path, f"its seek in {form} files lands on other pictures")
         if num_videos > 1:
             raise _refuse(path, f"it may take another one of the {num_videos} video streams than the first")
-        if colour.is_hdr(context.color_trc):
+        if colour.is_hdr(context.color_trc if picture is None else picture.color_trc):
             raise _refuse(path, "it shows HDR video in wrong colours")
     reason = _why_wrong_by_index(index)
     if reason:
         raise _refuse(path, reason)
     return shape
+
+
+def _first_picture(container: InputContainer, stream: VideoStream, max_pixels: int) -> VideoFrame | None:
+    """The first picture, which tells size and transfer curve where the container does not; None where none comes."""
+    context = stream.codec_context
+    context.thread_type = ThreadType.NONE
+    if max_pixels:
+        context.options = {"max_pixels": str(max_pixels)}
+    try:
+        for packet in itertools.islice(container.demux(stream), _FIRST_PACKETS):
+            for picture in packet.decode():
+                return picture
+    except av.FFmpegError:
+        return None
+    return None
 
 
 def _why_wrong_by_index(index: PacketIndex) -> str:
