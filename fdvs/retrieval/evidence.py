@@ -53,8 +53,7 @@ def confidence(strength: float, num_nodes: int) -> float:
 
 def word_weights(words: PostingIndex, stems: Sequence[str]) -> dict[str, float]:
     """{telling stem: how much it tells}; a stem that no node has tells most."""
-    unseen = math.log((words.count + 0.5) / 0.5) if words.count else 1.0
-    return {stem: words.idf(stem) or unseen for stem in telling(stems)}
+    return {stem: words.weight(stem) for stem in telling(stems)}
 
 
 def overlap(weights: dict[str, float], stems: Sequence[str]) -> float:

@@ -99,6 +99,16 @@ class PostingIndex:
         num_docs = int(self._starts[term + 1] - self._starts[term])
         return max(float(np.log((self.count - num_docs + 0.5) / (num_docs + 0.5))), _LEAST_IDF)
 
+    def weight(self, stem: str) -> float:
+        """How much a stem tells one video from another: ln((V + 1) / (v + 0.5)) where v of V videos have it, and
+        ln(2 (V + 1)) where none has. Unlike `idf`, words that a library's only video is all about keep a weight."""
+        num_videos = len(self.video_ids)
+        term = self._terms.get(stem)
+        if term is None:
+            return float(np.log(2 * (num_videos + 1)))
+        docs = self._docs[self._starts[term] : self._starts[term + 1]]
+        return float(np.log((num_videos + 1) / (np.unique(self.videos[docs]).size + 0.5)))
+
     def scores(self, stems: Sequence[str]) -> NDArray[np.float32]:
         """BM25 of every node for these stems, [N]; 0 where none of them occurs. The same as FTS5's, sign turned."""
         total = np.zeros(self.count, np.float32)
