@@ -39,15 +39,20 @@ class _Worker:
         self.job = job
         self.timed_out = False
         self.limit_s = job.settings.limits.video_timeout_s or OPENING_LIMIT_S + _size(job.path) / HASHING_BYTES_PER_S
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in finish(); native code writes to it as it likes
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "fdvs.batch.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            env={**os.environ, **_THREAD_LIMITS},
-        )
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in events(); native code writes to it as it likes
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "fdvs.batch.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                encoding="utf-8",
+                errors="replace",
+                env={**os.environ, **_THREAD_LIMITS},
+            )
+        except BaseException:
+            self._errors.close()
+            raise
         self._timer = self._start_timer(self.limit_s)
 
     def _start_timer(self, seconds: float) -> threading.Timer:
@@ -62,35 +67,41 @@ class _Worker:
 
     def events(self) -> Iterator[Event]:
         """Events of the worker, ending with exactly one `done` or `failed`."""
+        try:
+            for event in self._read():
+                yield event
+                if event.kind in ("done", "failed"):
+                    return
+            yield self._sudden_end(self._end())
+        finally:
+            self._end()
+            self._errors.close()
+
+    def _read(self) -> Iterator[Event]:
+        """Events as they come, until the worker's output ends."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):  # a worker that died at once is told apart below
+        with contextlib.suppress(BrokenPipeError):  # a worker that died at once is told apart by how it ended
             self.process.stdin.write(self.job.dumps() + "\n")
             self.process.stdin.flush()  # left open: its end tells the worker that we are gone
-        ended = False
         for line in self.process.stdout:
-            if not line.startswith("{"):
-                continue  # a library printed something; only our own lines count
+            if not line.startswith("{") or not line.endswith("}\n"):
+                continue  # a library printed something, or the worker was killed in the middle of a line
             event = Event.loads(line)
             if event.kind == "probed" and not self.job.settings.limits.video_timeout_s:
                 self._timer.cancel()
                 self.limit_s = OPENING_LIMIT_S + SECONDS_PER_VIDEO_SECOND * event.duration_ms / 1000
                 self._timer = self._start_timer(self.limit_s)
-            ended = event.kind in ("done", "failed")
             yield event
-            if ended:
-                break
-        returncode = self.finish()
-        if not ended:
-            yield self._sudden_end(returncode)
 
-    def finish(self) -> int:
+    def _end(self) -> int:
+        """Let the worker go and wait for its end; a second call changes nothing."""
         self._timer.cancel()
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
-            if self.process.stdin is not None:
-                self.process.stdin.close()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+            self.process.stdin.close()
+        self.process.stdout.close()
         return self.process.wait()
 
     def _sudden_end(self, returncode: int) -> Event:
@@ -149,6 +160,8 @@ def run_jobs(jobs: Sequence[Job], *, workers: int, on_event: OnEvent) -> None:
             except OSError as error:
                 events.put((index, Event("failed", code="crashed", message=f"no worker could be started: {error}")))
                 continue
+            if stopping.is_set():  # whoever stops the others may have looked just before this one was there
+                worker.process.kill()
             for event in worker.events():
                 events.put((index, event))
             del running[index]
