@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fdvs.captioners.facts import Change
-from fdvs.captioners.motion import CELLS, Motion
+from fdvs.captioners.motion import CELLS, Motion, region_sums, spread
 
 SUPPORT = 0.5  # half of the textured regions must agree before the camera is said to move
 CAMERA_ALIKE = 0.5  # and the aligned pictures must look alike
 CLEAR_SUPPORT, CLEAR_ALIKE = 0.3, 0.9  # a third is enough when the aligned pictures are almost the same
+EXPLAINED = 0.33  # so is a move that takes two thirds of all change out of the picture
+EXPLAINED_CELLS = 2  # of a region, for it to count among those in which that happens
 SEEN_SHIFT = 0.005  # share of the picture: smaller shifts between samples are not seen as motion
 QUIET_REGIONS = 4  # a camera stands still when at least four of the nine regions do
 STANDING_ALIKE = 0.8  # or when the pictures fit well without any shift
@@ -39,7 +41,10 @@ def moves(motion: Motion) -> NDArray[np.bool_]:
     support, alike = np.round(motion.support, 3), np.round(motion.alike, 3)
     known = (support >= SUPPORT) & (alike >= CAMERA_ALIKE)
     clear = (support >= CLEAR_SUPPORT) & (alike >= CLEAR_ALIKE)
-    moving: NDArray[np.bool_] = (known | clear) & (reach(motion) >= SEEN_SHIFT)
+    left = motion.changed.mean(axis=(1, 2)) / np.maximum(motion.changed_still.mean(axis=(1, 2)), 1e-9)
+    gained = region_sums(motion.changed_still & ~motion.changed) >= EXPLAINED_CELLS
+    explained = (np.round(left, 3) <= EXPLAINED) & (alike >= CLEAR_ALIKE) & spread(gained)
+    moving: NDArray[np.bool_] = (known | clear | explained) & (reach(motion) >= SEEN_SHIFT)
     return moving
 
 

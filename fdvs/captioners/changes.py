@@ -22,7 +22,8 @@ CUT_CHANGED = 0.4  # a cut changes at least so much,
 CUT_REGION, CUT_REGIONS = 0.3, 7  # and that in (almost) all of the 3×3 regions; besides, one of:
 CUT_ALIKE, CUT_COLOURS = 0.45, 0.22  # the aligned pictures do not look alike, and their colours differ somewhat
 OTHER_ALIKE, OTHER_COLOURS = 0.7, 0.4  # their colours are quite other
-LONE_ALIKE, LONE_COLOURS, LONE_RATIO = 0.6, 0.08, 2.0  # it changes at least twice as much as the steps around it
+LONE_ALIKE, LONE_COLOURS, LONE_RATIO = 0.6, 0.08, 2.0  # it changes at least twice as much as the steps around it,
+UNLIKE = 0.3  # even in the same colours when nothing is alike
 
 LIGHT_SEEN = 0.02  # change of mean luma (0..1) between two samples that is not compression noise
 LIT_CHANGE, LIT_RATIO, LIT_ALIKE = 0.04, 1.3, 0.9  # the same picture, in another light
@@ -99,7 +100,7 @@ class Steps:
         return (
             (alike < CUT_ALIKE and colours >= CUT_COLOURS)
             or (alike < OTHER_ALIKE and colours >= OTHER_COLOURS)
-            or (alike < LONE_ALIKE and colours >= LONE_COLOURS and alone)
+            or (alone and (alike < UNLIKE or (alike < LONE_ALIKE and colours >= LONE_COLOURS)))
         )
 
 

@@ -152,7 +152,7 @@ def colour_shares(yuv: NDArray[np.uint8]) -> NDArray[np.float64]:
         [T, 13] in 0..1, rows sum to 1 (to 0 for pictures without cells).
     """
     count, size = yuv.shape[0], len(PALETTE)
-    names = name_cells(yuv).reshape(count, -1)
+    names = name_cells(yuv).reshape(count, yuv.shape[1] * yuv.shape[2])
     offset = (np.arange(count, dtype=np.int64) * size)[:, None]
     counts = np.bincount((names + offset).ravel(), minlength=count * size).reshape(count, size)
     return counts / max(1, names.shape[1])

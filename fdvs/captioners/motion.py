@@ -37,6 +37,7 @@ GRADIENT_SLACK = 0.5  # cells of warp error allowed at edges while the camera mo
 VISIBLE_LUMA = 0.7  # mean luma difference a region must show for a shift to be checked there
 MIN_REGION_CELLS = 8  # of about 28 (on 16×16 cells): less of a region is too little to judge
 MIN_VOTES = 3  # regions that must be able to show the motion
+MIN_LINES = 2  # rows, and columns, with regions that agree: rolling credits fill one column, a ticker one row
 GAINED = 0.65  # a region agrees with the camera when its residual falls below this share
 
 
@@ -47,7 +48,7 @@ class Motion:
     Attributes:
         right, down: [P] shift in cells (1/32 of the picture).
         zoom: [P] natural logarithm of the magnification, positive when the view closes in.
-        support: [P] 0..1, share of textured regions that agree with this camera motion.
+        support: [P] 0..1, share of textured regions that agree with this camera motion; 0 when they are too few.
         changed: [P, 32, 32] bool, cells that differ after taking the camera motion out.
         changed_still: [P, 32, 32] bool, cells that differ when the camera is taken to stand still.
         alike: [P] correlation of the two pictures after alignment, -1..1.
@@ -81,6 +82,14 @@ def region_sums(maps: NDArray[np.generic]) -> Array:
     rows = _REGION_ROWS[maps.shape[-1]]
     sums: Array = rows @ maps.astype(np.float32, copy=False) @ rows.T
     return sums.reshape(*maps.shape[:-2], REGIONS * REGIONS)
+
+
+def spread(regions: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """[P, 9] → [P]: the true regions lie in at least two rows and two columns."""
+    grid = regions.reshape(-1, REGIONS, REGIONS)
+    wide: NDArray[np.bool_] = grid.any(axis=1).sum(axis=1) >= MIN_LINES
+    high: NDArray[np.bool_] = grid.any(axis=2).sum(axis=1) >= MIN_LINES
+    return wide & high
 
 
 def _phase_shift(luma: Array, pairs: NDArray[np.intp]) -> Array:
@@ -200,15 +209,25 @@ def _correlation(first: Array, second: Array, inside: Array) -> Array:
     return np.where(scale > total, alike, 0).astype(np.float32)
 
 
-def _differs(first: Array, second: Array, slack: Array | None) -> NDArray[np.bool_]:
-    """[P, n, n] cells of `first`, `second` [P, 3, n, n] that differ by more than noise plus `slack` luma."""
-    gap = np.abs(second - first)
-    chroma = np.maximum(gap[:, 1], gap[:, 2])
-    luma = gap[:, 0]
+def _differs(gap: Array, slack: Array | None = None) -> NDArray[np.bool_]:
+    """[P, n, n] cells whose `gap` [P, 3, n, n] in Y, U, V is more than noise, plus `slack` in luma."""
+    size = np.abs(gap)
+    luma, chroma = size[:, 0], np.maximum(size[:, 1], size[:, 2])
     if slack is not None:
         luma, chroma = luma - slack, chroma - slack * np.float32(0.5)
     differs: NDArray[np.bool_] = (luma > CHANGED_LUMA) | (chroma > CHANGED_CHROMA)
     return differs
+
+
+def _blur(pictures: Array) -> Array:
+    """[..., n, n] → the same shape: mean of each cell with those above, left, and above left."""
+    result = pictures.copy()
+    result[..., 1:, :] += pictures[..., :-1, :]
+    result[..., 1:, :] *= np.float32(0.5)
+    across = result.copy()
+    across[..., 1:] += result[..., :-1]
+    across[..., 1:] *= np.float32(0.5)
+    return across
 
 
 def measure_motion(cells: Array) -> Motion:
@@ -228,7 +247,7 @@ def measure_motion(cells: Array) -> Motion:
     before, after = first[:, 0], second[:, 0]
     pairs = len(first)
     view = np.zeros((pairs, 3), np.float32)
-    changed_still = _differs(first, second, None)
+    changed_still = _differs(second - first)
     moving = np.flatnonzero(changed_still.sum(axis=(1, 2)) >= STILL_CELLS)
     if len(moving) == 0:
         none = np.zeros(pairs)
@@ -244,7 +263,8 @@ def measure_motion(cells: Array) -> Motion:
     right, down, zoom = view.T
     moved = (np.abs(right) + np.abs(down) + np.abs(zoom) * CELLS / 2) > 0.1
     slack = np.abs(slope).max(axis=0) * (np.float32(GRADIENT_SLACK) * moved)[:, None, None]
-    changed = _differs(seen, second, slack) & valid
+    gap = (second - seen) * valid[:, None]
+    changed = _differs(_blur(gap), slack) & valid  # interpolation error is finer than what moves
 
     axis = _AXES[CELLS]
     flow_x = right[:, None] + zoom[:, None] * axis  # [P, 32] along each row
@@ -256,7 +276,7 @@ def measure_motion(cells: Array) -> Motion:
     asked = (shown > np.float32(VISIBLE_LUMA) * size) & (size > MIN_REGION_CELLS)
     agrees = asked & (rest < np.float32(GAINED) * raw)
     votes = asked.sum(axis=1)
-    support = np.where(votes >= MIN_VOTES, agrees.sum(axis=1) / np.maximum(votes, 1), 0.0)
+    support = np.where((votes >= MIN_VOTES) & spread(agrees), agrees.sum(axis=1) / np.maximum(votes, 1), 0.0)
     alike = _correlation(seen[:, 0], after, inside)
     alike[np.setdiff1d(np.arange(pairs), moving)] = 1
 

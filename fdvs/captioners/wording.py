@@ -45,11 +45,11 @@ PLACES = {  # column and row of the 3×3 regions, from the centre
     (0, 1): "at the bottom",
     (1, 1): "at the bottom right",
 }
-ONE_REGION, ONE_LINE = 0.5, 0.62  # share of all change that one region, or one row or column, must hold
+ONE_REGION, ONE_LINE = 0.5, 0.62  # share of all change that one region must exceed, that one row or column must hold
 TRAIL_SHARE = 0.01  # steps that change less do not count for where things move
 MAX_TRAIL = 3
 
-MAX_SENTENCES, MAX_WORDS = 3, 36
+MAX_SENTENCES, MAX_WORDS = 3, 40
 
 
 def light_word(facts: PictureFacts) -> str:
@@ -102,20 +102,16 @@ def _spot(regions: Sequence[float]) -> tuple[int, int] | None:
     total = sum(regions)
     if total <= 0:
         return None
+    best = max(range(9), key=lambda index: (regions[index], -index))
+    if round(regions[best] / total, 3) > ONE_REGION:
+        return best % 3 - 1, best // 3 - 1
     columns = [sum(regions[column::3]) / total for column in range(3)]
     rows = [sum(regions[3 * row : 3 * row + 3]) / total for row in range(3)]
-    best = max(range(9), key=lambda index: (regions[index], -index))
-    column, row = best % 3, best // 3
-    if regions[best] >= ONE_REGION * total:
-        return column - 1, row - 1
-    column, row = columns.index(max(columns)), rows.index(max(rows))
-    if round(max(columns), 3) >= ONE_LINE and column != 1:
-        return column - 1, 0
-    if round(max(rows), 3) >= ONE_LINE and row != 1:
-        return 0, row - 1
-    if round(max(columns[1], rows[1]), 3) >= ONE_LINE:
-        return 0, 0
-    return None
+    column, row = columns.index(max(columns)) - 1, rows.index(max(rows)) - 1
+    in_column, in_row = round(max(columns), 3) >= ONE_LINE, round(max(rows), 3) >= ONE_LINE
+    if not in_column and not in_row:
+        return None
+    return (column if in_column else 0), (row if in_row else 0)
 
 
 def trail(facts: PictureFacts) -> list[str]:
@@ -187,9 +183,8 @@ def _camera_clause(facts: PictureFacts) -> str:
     return "The camera " + " and ".join(words)
 
 
-def _movement(facts: PictureFacts, share: float) -> str:
+def _movement(facts: PictureFacts, share: float, places: Sequence[str]) -> str:
     """`fast movement in about a third of the picture, at the left`: what moves beside the camera."""
-    places = trail(facts)
     where = f"first {', then '.join(places)}" if len(places) > 1 else "".join(places)
     if share < SMALL_BELOW:
         return f"small movements {where}".rstrip()
@@ -204,8 +199,8 @@ def _motion_sentence(facts: PictureFacts) -> str:
     if Change.MOTION not in facts.kinds:
         return ""
     share = mean_change(facts)
-    movement = _movement(facts, share)
     camera = _camera_clause(facts)
+    movement = _movement(facts, share, [] if camera and facts.num_cuts else trail(facts))  # enough is said then
     if camera:
         return f"{camera}." if share < OWN_MOVEMENT else f"{camera}; {movement}."
     if facts.camera == ("still",) and share < STRONG_FROM:
@@ -283,7 +278,7 @@ def describe(facts: PictureFacts, span: Span) -> str:
         span: the clip; times inside it become words such as "halfway".
 
     Returns:
-        Text of about 3 to 36 words; never empty.
+        Text of about 3 to 40 words; never empty.
     """
     if not facts.times_ms:
         return "No picture was measured."
