@@ -25,29 +25,29 @@ class Weighed:
     worth: float
 
 
-def centre_of(lines: Iterable[Line], rarity: Rarity) -> dict[str, float]:
-    """Unit vector of the words that several of the lines share and the film otherwise seldom uses."""
-    centre: dict[str, float] = {}
-    for line in lines:
-        for word, value in rarity.vector(line.plain).items():
-            centre[word] = centre.get(word, 0.0) + value
-    norm = sum(value * value for value in centre.values()) ** 0.5
-    return {word: value / norm for word, value in centre.items()} if norm else {}
+def word_sums(vectors: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Sum of word vectors: large for words that several of them share and the film otherwise seldom uses."""
+    sums: dict[str, float] = {}
+    for vector in vectors:
+        for word, value in vector.items():
+            sums[word] = sums.get(word, 0.0) + value
+    return sums
 
 
 def weigh(lines: Sequence[Line], rarity: Rarity) -> list[Weighed]:
     """Worth = cosine with the lines' centre, less for scraps, for unfinished speech and for a bare "he" or "it"."""
-    centre = centre_of(lines, rarity)
     vectors = [rarity.vector(line.plain) for line in lines]
+    centre = word_sums(vectors)
+    norm = sum(value * value for value in centre.values()) ** 0.5 or 1.0
     return [
-        Weighed(line, vector, round(sparse_dot(vector, centre) * _completeness(line), 3))
+        Weighed(line, vector, round(sparse_dot(vector, centre) / norm * _completeness(line), 3))
         for line, vector in zip(lines, vectors, strict=True)
     ]
 
 
 def points_back(text: str) -> bool:
     """Whether a sentence begins with a word that needs the sentence before it."""
-    return (words(text) or [""])[0] in _POINTING
+    return (words(text) or ("",))[0] in _POINTING
 
 
 def _completeness(line: Line) -> float:

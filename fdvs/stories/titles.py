@@ -30,30 +30,32 @@ def title_of(
     *,
     centre: Mapping[str, float],
     fallback: Iterable[str],
+    nothing: str,
     used: set[str],
     start_ms: int,
 ) -> str:
-    """The best title not in `used` (to which it is added), empty when there is nothing to take one from.
+    """The best title not in `used` (to which it is added).
 
     In this order: on-screen text, what a model or a person saw, a quoted phrase of speech, the `fallback` phrases (the
-    rarest measured facts first), the built-in captioner's own sentences. When all are taken, the best one again with
-    its time.
+    rarest measured facts first), the built-in captioner's own sentences, `nothing`. When all are taken, the best one
+    again with its time.
 
     Args:
         lines: the node's own lines.
-        centre: how much each word stands for the node, see `choose.centre_of`.
+        centre: how much each word stands for the node, see `choose.word_sums`.
+        nothing: why there is no text, where there is none.
         start_ms: of the node.
     """
     ranked = sorted(weigh(lines, rarity), key=lambda item: (_rank(item.line), -_fitness(item), item.line.start_ms))
     seen = [_capital(headline(item.line.plain)) for item in ranked if _rank(item.line) <= _RANK_SEEN]
     spoken = _spoken([item for item in ranked if item.line.is_said], centre)
     measured = [headline(item.line.plain) for item in ranked if _rank(item.line) == _RANK_MEASURED]
-    candidates = [text for text in [*seen, *spoken, *fallback, *measured] if text]
+    candidates = [text for text in [*seen, *spoken, *fallback, *measured] if text] or [nothing]
     for text in candidates:
         if same_text_key(text) not in used:
             used.add(same_text_key(text))
             return text
-    return f"{candidates[0]} ({clock(start_ms)})" if candidates else ""
+    return f"{candidates[0]} ({clock(start_ms)})"
 
 
 def _rank(line: Line) -> int:
@@ -88,7 +90,7 @@ def headline(text: str) -> str:
     of that clause with an ellipsis."""
     text = text.rstrip(".,;: ")
     borders = [0, *(match.end() for match in _CLAUSE_BORDER.finditer(text))]
-    while len(text) > _TITLE_CHARS and len(borders) > 1 and (words(text[borders[0] :]) or [""])[0] in _LEAD_IN:
+    while len(text) > _TITLE_CHARS and len(borders) > 1 and (words(text[borders[0] :]) or ("",))[0] in _LEAD_IN:
         borders.pop(0)
         if len(text) - borders[0] <= _TITLE_CHARS:
             break

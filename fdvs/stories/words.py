@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 _SENTENCE_END = re.compile(r"""([.!?…]+["'”’»)\]]*)\s+(?=["'“‘«(\[¿¡]*[^\W_])|([。！？]+[」』”’]*)\s*""")
 _ABBREVIATION = re.compile(
@@ -60,9 +61,10 @@ def split_sentences(text: str) -> list[str]:
     return [piece for piece in pieces if piece]
 
 
-def words(text: str) -> list[str]:
+@lru_cache(maxsize=1 << 14)  # the same few sentences are looked at by every step of the writer
+def words(text: str) -> tuple[str, ...]:
     """All words, case-folded; an ideograph or a Hangul syllable counts as a word of its own."""
-    return [word.casefold().replace("’", "'") for word in _WORD.findall(text)]
+    return tuple(word.casefold().replace("’", "'") for word in _WORD.findall(text))
 
 
 def content_words(text: str) -> list[str]:
@@ -81,6 +83,7 @@ class Rarity:
     def __init__(self, documents: Iterable[Iterable[str]]) -> None:
         self._df: Counter[str] = Counter()
         self._n = 0
+        self._vectors: dict[str, dict[str, float]] = {}
         for document in documents:
             self._n += 1
             self._df.update(set(document))
@@ -89,7 +92,13 @@ class Rarity:
         return math.log((self._n + 1) / (self._df.get(word, 0) + 0.5))
 
     def vector(self, text: str) -> dict[str, float]:
-        """Unit sparse vector of the text's content words; empty when it has none."""
+        """Unit sparse vector of the text's content words; empty when it has none. Not to be changed: it is kept."""
+        known = self._vectors.get(text)
+        if known is None:
+            known = self._vectors[text] = self._vector(text)
+        return known
+
+    def _vector(self, text: str) -> dict[str, float]:
         raw = {word: self(word) for word in content_words(text)}
         norm = math.sqrt(sum(value * value for value in raw.values()))
         return {word: value / norm for word, value in raw.items()} if norm else {}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from fdvs.records import Level, Outcome, Sentence
 from fdvs.settings import StorySettings
-from fdvs.stories.choose import centre_of, choose
+from fdvs.stories.choose import choose, word_sums
 from fdvs.stories.evidence import ClipEvidence
 from fdvs.stories.lines import Line, clip_sentences, seen_lines, told_once, utterances
 from fdvs.stories.titles import rare_phrases, title_of
@@ -25,12 +25,14 @@ _MS_PER_SCENE_LINE = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What was written about one node: its title, its lines, and which clips it stands over."""
+    """What was written about one node: its title, its lines, which clips it stands over, and the summed word vectors
+    of all that is told in these."""
 
     title: str
     lines: tuple[Line, ...]
     sentences: tuple[Sentence, ...]
     clips: range
+    words: dict[str, float]
 
 
 class ExtractiveWriter:
@@ -77,7 +79,9 @@ class ExtractiveWriter:
         """A clip: all that is seen, then all that is said, nothing left out."""
         lines = tuple(told_once(self._seen[index] + self._said[index]))
         clips = range(index, index + 1)
-        return Told(self._title(Level.CLIP, lines, clips), lines, clip_sentences(self._clips[index]), clips)
+        words = word_sums(self._rarity.vector(line.plain) for line in lines)
+        title = self._title(Level.CLIP, lines, clips, words)
+        return Told(title, lines, clip_sentences(self._clips[index]), clips, words)
 
     def over(self, level: Level, children: Sequence[Told]) -> Told:
         """A scene, chapter, part or video: the best lines of its children, each told once."""
@@ -85,7 +89,8 @@ class ExtractiveWriter:
         clips = range(children[0].clips.start, children[-1].clips.stop)
         lines = tuple(choose(candidates, self._count(level, clips), self._rarity))
         sentences = tuple(sentence for line in lines for sentence in line.sentences())
-        return Told(self._title(level, lines, clips), lines, sentences, clips)
+        words = word_sums(child.words for child in children)
+        return Told(self._title(level, lines, clips, words), lines, sentences, clips, words)
 
     def _count(self, level: Level, clips: range) -> int:
         """How many sentences a node gets: as set; a long scene that has words more, up to three times as many."""
@@ -94,14 +99,19 @@ class ExtractiveWriter:
         duration_ms = self._clips[clips[-1]].clip.span.end_ms - self._clips[clips[0]].clip.span.start_ms
         return max(self._counts[level], min(duration_ms // _MS_PER_SCENE_LINE, 3 * self._counts[level]))
 
-    def _title(self, level: Level, lines: Sequence[Line], clips: range) -> str:
+    def _title(self, level: Level, lines: Sequence[Line], clips: range, words: dict[str, float]) -> str:
         facts = rare_phrases([self._phrases[i] for i in clips], self._phrase_counts, len(self._clips))
         used = set() if level is Level.CLIP else self._used_titles[level]
         start_ms = self._clips[clips.start].clip.span.start_ms
-        centre = centre_of((line for i in clips for line in self._seen[i] + self._said[i]), self._rarity)
         return title_of(
-            lines, self._rarity, centre=centre, fallback=facts, used=used, start_ms=start_ms
-        ) or self._why_nothing(clips)
+            lines,
+            self._rarity,
+            centre=words,
+            fallback=facts,
+            nothing=self._why_nothing(clips),
+            used=used,
+            start_ms=start_ms,
+        )
 
     def _why_nothing(self, clips: range) -> str:
         """The first reason a caption gives for having no text; a title for what was never described."""

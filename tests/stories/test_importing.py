@@ -51,7 +51,7 @@ def test_json_lines_are_read_by_video(tmp_path: Path, name: str) -> None:
     )
     a, b = read_captions([path])
     assert (a.name, a.duration_ms) == ("a", 7000)
-    assert a.captions == (seen(0, 2000, "two li"), seen(5000, 7000, "late"))
+    assert a.captions == (seen(0, 2000, "two lines"), seen(5000, 7000, "late"))
     assert b.captions == (ImportedCaption(Span(0, 1000), CaptionKind.SPEECH, "x"),)
 
 

