@@ -273,8 +273,9 @@ def main() -> int:
     lines = [
         "# Which frames the decoders return",
         "",
-        f"Made by `python benchmarks/decoder_table.py` with {versions} (libavcodec {ffmpeg}). Frames are asked for in",
-        "random order; wrong means that the picture of another frame came back, or a mangled one, without an error.",
+        f"Made by `python benchmarks/decoder_table.py` with {versions} (libavcodec {ffmpeg}).",
+        "Frames are asked for in random order. Wrong means that the picture of another frame came back, or a mangled",
+        "one, without an error; colours are not compared.",
         "",
         "## Rendered files: the number in the picture says which frame it is (all frames)",
         "",

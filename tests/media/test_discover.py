@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -136,20 +137,22 @@ def test_an_unreadable_folder_is_one_row_and_the_rest_is_found(tmp_path: Path, m
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to drop to another user")
-def test_an_unreadable_folder_is_reported_to_a_real_other_user(tmp_path: Path) -> None:
-    touch(tmp_path / "locked" / "x.mp4")
-    (tmp_path / "locked").chmod(0o700)
-    folder = tmp_path
-    while folder != Path(folder.root):  # the other user must get as far as the locked folder
-        if folder.stat().st_uid == os.geteuid() and "pytest" in str(folder):
-            folder.chmod(0o755)
-        folder = folder.parent
+def test_an_unreadable_folder_is_reported_to_a_real_other_user() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # outside of pytest's own folder, which others may not enter
+        root = Path(folder)
+        root.chmod(0o755)
+        touch(root / "locked" / "x.mp4")
+        (root / "locked").chmod(0o700)
+        assert discovered_by_nobody(root) == "[('locked', 'unreadable')]"
+
+
+def discovered_by_nobody(root: Path) -> str:
     script = (
         "import os, sys; from pathlib import Path; from fdvs.media.discover import discover; os.setgid(65534);"
         "os.setuid(65534); print([(r.path.name, r.code) for r in discover([Path(sys.argv[1])])])"
     )
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[('locked', 'unreadable')]"
+    done = subprocess.run([sys.executable, "-c", script, str(root)], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 def test_pipes_are_refused_without_being_opened(tmp_path: Path) -> None:

@@ -16,17 +16,13 @@ import pytest
 from fdvs.errors import InputError
 from fdvs.media.index import PacketIndex, make_index
 from fdvs.media.probe import probe
+from fdvs.media.subtitle_tracks import MAX_CUE_CHARS, MAX_CUES, RawCue, clean_lines, normal_language
 from fdvs.media.subtitles import (
-    MAX_CUE_CHARS,
-    MAX_CUES,
     MAX_SIDECARS,
     Cue,
-    RawCue,
-    clean_lines,
     collect_cues,
     cues_from_text_file,
     find_sidecars,
-    normal_language,
     read_embedded,
     read_sidecar,
     reduce_rolling,
