@@ -14,6 +14,7 @@ from fdvs.captioners.base import Captioner, captioner
 from fdvs.captioners.facts import PictureFacts
 from fdvs.encoders.pictures import picture_encoder
 from fdvs.encoders.text import text_encoder
+from fdvs.errors import DecodeError
 from fdvs.media.clips import ClipPlan, plan_clips
 from fdvs.media.index import PacketIndex
 from fdvs.media.probe import probe
@@ -58,7 +59,7 @@ class VideoBuild:
         self._job, self._store, self._locks, self._emit = job, store, locks, emit
         self._settings: Settings = job.settings
         self._path = Path(job.path)
-        self._video_id = ""
+        self._video_id = self._story_key = ""
         self._warnings: list[str] = []
         self._next_progress = 0.0
         self._decoded = self._captioned = 0
@@ -74,6 +75,10 @@ class VideoBuild:
         self._video_id = known or hash_file(self._path)
         self._locks.acquire(f"video:{self._video_id}")
         self._record_video(fingerprint, source)
+        # Taken before anything is read: what changes from here on makes the story that comes of it a stale one.
+        self._story_key = story_key(
+            self._settings, self._store.paths_of(self._video_id), self._store.imported_key(self._video_id)
+        )
         if self._wants("frames"):
             self._stages(source)
         state = State.DONE if self._is_told() else State.PENDING
@@ -121,6 +126,8 @@ class VideoBuild:
         by = captioner(self._settings.captions, texts.settings_hash) if self._wants("captions") else None
         stored = self._store.stored_clips(self._video_id, frames_key, captions)
         self._decode(source, texts, frames_key, by, len(stored))
+        if not any(row.clip.sampled_ms for row in self._store.stored_clips(self._video_id, frames_key)):
+            raise DecodeError(f"{self._path}: the file is damaged: none of its pictures can be decoded")
         if by is not None:
             self._caption_stored(stored, texts, frames_key, by)
         if self._wants("story"):
@@ -176,7 +183,7 @@ class VideoBuild:
         built = build_story(self._store.video(self._video_id), evidence, self._settings, encoder)
         self._store.put_story(
             self._video_id,
-            self._story_key(),
+            self._story_key,
             story_settings(self._settings),
             built.nodes,
             vectors=built.vectors,
@@ -185,12 +192,8 @@ class VideoBuild:
             captions_hash=captions,
         )
 
-    def _story_key(self) -> str:
-        imported = self._store.imported_key(self._video_id)
-        return story_key(self._settings, self._store.paths_of(self._video_id), imported)
-
     def _is_told(self) -> bool:
-        return self._store.stage_done(self._video_id, "story", self._story_key())
+        return self._store.stage_done(self._video_id, "story", self._story_key)
 
     def _progress(self, clips_done: int, clips_total: int) -> None:
         now = time.monotonic()
