@@ -128,7 +128,8 @@ class _Reading:
         if not telling(query.stems):  # "What happens at the end?": whatever is told there
             sentence = found[0].scored.row.sentences[0].text
             return self._told(sentence, found, _GENERIC_CONFIDENCE)
-        return self._best_of(query, sorted(found, key=lambda item: item.scored.order), len(found))
+        tried = [self._best_of(query, [item], len(found)) for item in found]
+        return next((answer for answer in tried if not answer.abstained), self._abstain(tried[0].confidence, found))
 
     def _edge(self, video_id: str, *, first: bool) -> list[NodeRow]:
         """Clips with text in the first or the last part of a video, the outermost first."""

@@ -48,7 +48,7 @@ def threshold(num_nodes: int) -> float:
 
 def confidence(strength: float, num_nodes: int) -> float:
     """0..1; 0.5 exactly at the threshold, below which the reader abstains."""
-    return 1 / (1 + math.exp(-SLOPE * (strength - threshold(num_nodes))))
+    return (1 + math.tanh(SLOPE * (strength - threshold(num_nodes)) / 2)) / 2
 
 
 def word_weights(words: PostingIndex, stems: Sequence[str]) -> dict[str, float]:

@@ -170,7 +170,7 @@ def as_hit(found: Found) -> Hit:
 
 def rank_score(fused: float) -> float:
     """0..1, rising with the score that ranks: 0.5 at four standard deviations above the library's mean."""
-    return round(1 / (1 + math.exp(-(fused - 4) / 2)), 6)
+    return round((1 + math.tanh((fused - 4) / 4)) / 2, 6)
 
 
 def verified(store: Store, hits: Sequence[Hit]) -> list[Hit]:
