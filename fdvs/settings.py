@@ -96,6 +96,9 @@ PAPER: Mapping[str, Mapping[str, Scalar]] = {
 }
 
 
+_WHERE = frozenset({"captioner_url", "writer_url"})
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All settings of one build."""
@@ -109,9 +112,11 @@ class Settings:
     run: RunSettings = field(default_factory=RunSettings)
 
     def content(self, *stages: str) -> dict[str, Any]:
-        """The settings that shape content, as plain data: what ids, hashes and exports are made of."""
+        """The settings that shape content, as plain data: what ids, hashes and exports are made of. Which server does
+        the work is not content."""
         names = stages or ("clips", "frames", "captions", "story")
-        return {name: dataclasses.asdict(getattr(self, name)) for name in names}
+        tables = {name: dataclasses.asdict(getattr(self, name)) for name in names}
+        return {name: {k: v for k, v in table.items() if k not in _WHERE} for name, table in tables.items()}
 
     def hash(self, *stages: str) -> str:
         """16 hex digits over the content settings of the named stages (all content stages when none is named)."""
