@@ -16,7 +16,7 @@ from fdvs.records import Level, Span
 from fdvs.settings import StorySettings
 from fdvs.stories.segments import Bounds, Layer, find_peaks, plan_layers, split
 from fdvs.stories.signals import Signals, boundary_strengths, mean_and_deviation
-from tests.stories.films import picture
+from tests.stories.films import build, film, picture
 
 DEFAULT = StorySettings()
 
@@ -76,6 +76,21 @@ def test_what_one_side_lacks_has_no_vote() -> None:
     rows = np.stack([picture(0), np.zeros(32), np.zeros(32), np.zeros(32), np.zeros(32)]).astype(np.float32)
     strengths = boundary_strengths(Signals(edges(5), rows, None), 3)
     assert strengths.tolist() == [0, 0, 0, 0, 0]
+
+
+def test_a_missing_signal_does_not_weaken_the_others() -> None:
+    pictures = np.stack([picture(i // 3) for i in range(6)])
+    words = np.stack([picture(9)] * 3 + [np.zeros(32, dtype=np.float32)] * 3)
+    strengths = boundary_strengths(Signals(edges(6), pictures, words), 3)
+    assert strengths[3] == 1000
+
+
+def test_wording_of_measured_facts_is_no_second_witness() -> None:
+    texts = ["Red on the left.", "Large blue areas."] * 3 + ["Noise over everything.", "Strong flicker."] * 3
+    measured = build(film(texts, pictures=lambda _: picture(0), backend="builtin"))
+    worded = build(film(texts, pictures=lambda _: picture(0), backend="model"))
+    scenes = [sum(node.level is Level.SCENE for node in story.nodes) for story in (measured, worded)]
+    assert scenes[0] == 1 < scenes[1]
 
 
 def test_higher_sensitivity_never_finds_fewer_peaks() -> None:
