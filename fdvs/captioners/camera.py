@@ -41,7 +41,7 @@ def moves(motion: Motion) -> NDArray[np.bool_]:
     support, alike = np.round(motion.support, 3), np.round(motion.alike, 3)
     known = (support >= SUPPORT) & (alike >= CAMERA_ALIKE)
     clear = (support >= CLEAR_SUPPORT) & (alike >= CLEAR_ALIKE)
-    left = motion.changed.mean(axis=(1, 2)) / np.maximum(motion.changed_still.mean(axis=(1, 2)), 1e-9)
+    left = motion.changed.sum(axis=(1, 2)) / np.maximum(motion.changed_still.sum(axis=(1, 2)), 1)
     gained = region_sums(motion.changed_still & ~motion.changed) >= EXPLAINED_CELLS
     explained = (np.round(left, 3) <= EXPLAINED) & (alike >= CLEAR_ALIKE) & spread(gained)
     moving: NDArray[np.bool_] = (known | clear | explained) & (reach(motion) >= SEEN_SHIFT)

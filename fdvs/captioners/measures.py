@@ -106,7 +106,7 @@ def measure_clip(small: NDArray[np.uint8], times_ms: Sequence[int]) -> PictureFa
     luma = active[..., 0].astype(np.float32) / np.float32(255)
     light, contrast = _rounded(luma.mean(axis=(1, 2))), _rounded(luma.std(axis=(1, 2)))
     black = tuple(a < BLACK_LIGHT and b < BLACK_CONTRAST for a, b in zip(light, contrast, strict=True))
-    shares = colour_shares(active[:, ::2, ::2])
+    shares = colour_shares(active[:, ::2, ::4])  # an eighth of the cells is enough for shares of 0.01
     cells = shrink(small.astype(np.float32))
     facts = PictureFacts(
         times_ms=times,
