@@ -1,0 +1,36 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.shared_library import SHARED_VIDEOS, SharedLibrary, build_shared, once_per_run, shared_films
+
+Once = Callable[[str, Callable[[Path], None]], Path]
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """`once(name, make)`: a folder that `make` fills once per run, also where several processes share the tests."""
+    base = tmp_path_factory.getbasetemp()
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    return lambda name, make: once_per_run(root, name, make)
+
+
+@pytest.fixture(scope="session")
+def shared_library(once: Once) -> SharedLibrary:
+    """Libraries of all shared films. For reading only."""
+    if not shared_films():
+        pytest.skip(f"no shared films in {SHARED_VIDEOS}")
+
+    def make(folder: Path) -> None:
+        for profile in ("default", "paper"):
+            report = build_shared(folder, profile)
+            assert report.exit_code == 0, [row for row in report.rows if row.code]
+
+    folder = once("shared-library", make)
+    return SharedLibrary(folder / "default", folder / "paper")
