@@ -6,7 +6,7 @@ best, word for word, and abstains where the support is weak (`evidence.py`). Wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from fdvs.errors import InputError, UnknownBackendError
 from fdvs.records import Answer, Hit, Level
-from fdvs.retrieval.choice import Units, option_scores
+from fdvs.retrieval.choice import option_scores, units_of
 from fdvs.retrieval.evidence import confidence, supports, word_weights
 from fdvs.retrieval.pool import Query, check_query
 from fdvs.retrieval.questions import Question, parse_question, telling
@@ -202,7 +202,7 @@ class _Reading:
     def choose(self, options: list[str]) -> Answer:
         queries = [Query(self._store, self._encoder, f"{self._asked} {option}") for option in options]
         rows = self._unit_rows(queries)
-        units = _units(queries[0], rows)
+        units = units_of(queries[0], rows)
         if units is None:
             return self._abstain(0.0, [], (1 / len(options),) * len(options))
         stems = [telling(found) for found in queries[0].pool.stems(options)]
@@ -243,20 +243,3 @@ class _Reading:
 
     def _citations(self, found: Sequence[Found]) -> tuple[Hit, ...]:
         return tuple(verified(self._store, [as_hit(item) for item in found[: self._k]]))
-
-
-def _units(query: Query, rows: Sequence[NodeRow]) -> Units | None:
-    """What a choice is made from; None where there is no caption."""
-    vectors = query.store.vectors_of([row.key for row in rows])
-    rows = [row for row in rows if row.key in vectors]
-    if not rows:
-        return None
-    words = query.pool.words
-    num_videos = len(words.video_ids)
-    weight: Callable[[str], float] = words.weight
-    return Units(
-        vectors=np.stack([vectors[row.key] for row in rows]),
-        stems=[telling(stems) for stems in query.pool.stems([row.text for row in rows])],
-        mean=query.pool.vectors.statistics.mean * np.float32((num_videos - 1) / num_videos),
-        weight=weight,
-    )

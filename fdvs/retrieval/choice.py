@@ -22,6 +22,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fdvs.retrieval.pool import Query
+from fdvs.retrieval.questions import telling
+from fdvs.store.search_rows import NodeRow
+
 Floats = NDArray[np.float64]
 Weight = Callable[[str], float]
 
@@ -46,6 +50,22 @@ class Units:
     stems: Sequence[Sequence[str]]
     mean: NDArray[np.float32]
     weight: Weight
+
+
+def units_of(query: Query, rows: Sequence[NodeRow]) -> Units | None:
+    """The units that these nodes make; None where none of them has a vector."""
+    vectors = query.store.vectors_of([row.key for row in rows])
+    rows = [row for row in rows if row.key in vectors]
+    if not rows:
+        return None
+    words = query.pool.words
+    num_videos = len(words.video_ids)
+    return Units(
+        vectors=np.stack([vectors[row.key] for row in rows]),
+        stems=[telling(stems) for stems in query.pool.stems([row.text for row in rows])],
+        mean=query.pool.vectors.statistics.mean * np.float32((num_videos - 1) / num_videos),
+        weight=words.weight,
+    )
 
 
 def option_scores(

@@ -104,6 +104,17 @@ def check_query(query: str) -> str:
     return clean[:_MAX_QUERY_CHARS]
 
 
+def _highest(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """Positions of the `count` highest scores above 0; of equal ones the lowest positions."""
+    above = np.flatnonzero(scores > 0)
+    if above.size <= count:
+        return above
+    values = scores[above]
+    least = np.partition(values, values.size - count)[values.size - count]
+    clear = above[values > least]
+    return np.concatenate([clear, above[values == least][: count - clear.size]])
+
+
 class Query:
     """One query against one pool: the scores of any node, and the nodes worth scoring."""
 
@@ -129,9 +140,7 @@ class Query:
         at = self.pool.vector_at
         mask = (at >= 0) & allowed[at]
         near, similarities = self.pool.vectors.search(self.vector, count, None if mask.all() else mask)
-        worded = np.flatnonzero((self._lexical > 0) & allowed)
-        if worded.size > count:
-            worded = worded[np.lexsort((worded, -self._lexical[worded]))[:count]]  # ties by node id
+        worded = _highest(np.where(allowed, self._lexical, 0), count)
         furthest = float(similarities[-1]) if similarities.size else -1.0
         return list(dict.fromkeys([*near.tolist(), *self.pool.words.keys[worded].tolist()])), furthest
 

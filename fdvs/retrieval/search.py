@@ -131,8 +131,9 @@ def _fold(asked: Query, item: Scored, level: Level | None) -> Found:
     same = asked.store.same_text(item.row, level)
     finest = min(_FINENESS[row.level] for row in same)
     same = [row for row in same if _FINENESS[row.level] == finest]
-    scored = asked.score(same[:1]) or [item]
-    return Found(scored[0], asked.store.ancestors(scored[0].row), tuple(same))
+    if same[0].key != item.row.key:
+        item = (asked.score(same[:1]) or [item])[0]
+    return Found(item, asked.store.ancestors(item.row), tuple(same))
 
 
 def _admit(chosen: list[Found], found: Found) -> None:

@@ -56,7 +56,6 @@ class FaissEngine:
 
     def __init__(self, index: Any) -> None:
         faiss: Any = importlib.import_module("faiss")
-        faiss.omp_set_num_threads(num_threads())
         self._faiss = faiss
         self._index = index
 
@@ -84,6 +83,7 @@ class FaissEngine:
         self._faiss.write_index(self._index, str(path))
 
     def search(self, query: Floats, k: int, allowed: Mask | None) -> tuple[Floats, Positions]:
+        self._faiss.omp_set_num_threads(1)  # one query is too small for more, and a build may need the other cores
         scores, positions = self._index.search(query[None, :], k, params=self._parameters(allowed))
         found = positions[0] >= 0  # a cell index may find fewer than asked for
         return scores[0][found], positions[0][found]
@@ -104,7 +104,7 @@ def num_cells(count: int) -> int:
 
 
 def num_threads() -> int:
-    """Threads for one search: the machine's, at most 4 (a query is too small for more)."""
+    """Threads to build an index with: the machine's, at most 4."""
     if hasattr(os, "sched_getaffinity"):
         return min(4, len(os.sched_getaffinity(0)))
     return min(4, os.cpu_count() or 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +29,12 @@ class NodeRow:
     parent: str | None
     span: Span
     title: str
-    sentences: tuple[Sentence, ...]
+    sentences_json: str
     text_key: str
+
+    @property
+    def sentences(self) -> tuple[Sentence, ...]:
+        return sentences_value(self.sentences_json)
 
     @property
     def text(self) -> str:
@@ -164,24 +169,10 @@ class SearchRows(StoryRows):
             return {row[0]: path_value(row[1]) for row in db.execute("SELECT id, name FROM videos")}
 
 
-def _node_row(row: Sequence[object]) -> NodeRow:
+def _node_row(row: Sequence[Any]) -> NodeRow:
     key, node_id, video_id, name, level, parent, start_ms, end_ms, title, sentences, text_key = row
-    assert isinstance(key, int)
-    assert isinstance(start_ms, int)
-    assert isinstance(end_ms, int)
-    assert isinstance(name, str | bytes)
-    return NodeRow(
-        key=key,
-        id=str(node_id),
-        video_id=str(video_id),
-        video=path_value(name),
-        level=Level(str(level)),
-        parent=None if parent is None else str(parent),
-        span=Span(start_ms, end_ms),
-        title=str(title),
-        sentences=sentences_value(str(sentences)),
-        text_key=str(text_key),
-    )
+    span = Span(start_ms, end_ms)
+    return NodeRow(key, node_id, video_id, path_value(name), Level(level), parent, span, title, sentences, text_key)
 
 
 def _batches(keys: Sequence[int]) -> Iterator[list[int]]:
