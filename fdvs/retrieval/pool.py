@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fdvs.errors import InputError
 from fdvs.records import Level
+from fdvs.retrieval.questions import telling
 from fdvs.store.library import Store
 from fdvs.store.postings import LEVELS, PostingIndex, Stemmer
 from fdvs.store.search_rows import NodeRow
@@ -124,7 +125,8 @@ class Query:
         self.text = check_query(text)
         self.vector = np.asarray(encoder.encode([self.text])[0], np.float32)
         self.stems = self.pool.stems([self.text])[0]
-        self._lexical = self.pool.words.scores(self.stems)
+        # In a small library "what" and "is" are rare words; they must not decide.
+        self._lexical = self.pool.words.scores(telling(self.stems) or self.stems)
         mean, spread = self.pool.vectors.statistics.of(self.vector)
         self._dense_mean, self._dense_spread = mean, max(spread, LEAST_DENSE_SPREAD)
         best = float(self._lexical.max(initial=0.0))
