@@ -71,14 +71,6 @@ def test_meaning_is_found_without_a_shared_word(encoder: TextEncoder) -> None:
     assert choice.option_index == 1
 
 
-def test_words_that_tell_nothing_do_not_decide(encoder: TextEncoder) -> None:
-    store = Store.in_memory()
-    lines = ["AC to pass through them. That is what a capacitor", *(f"Electrons reach plate {i}." for i in range(40))]
-    lines.append("Connected cells in the brain")
-    put(store, encoder, "talk.mp4", [(i, i + 1, line) for i, line in enumerate(lines)])
-    assert search(store, encoder, "what is a neural network", k=1)[0].text == "Connected cells in the brain"
-
-
 @pytest.fixture(scope="module")
 def rows() -> list[dict[str, Any]]:
     if not CAPTIONS.is_file():

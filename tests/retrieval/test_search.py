@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fdvs.errors import IndexMismatchError, InputError, NotFoundError
 from fdvs.records import Hit, Level
+from fdvs.retrieval.pool import Query
 from fdvs.retrieval.search import rank_score, search, verified
 from fdvs.store.library import Store
 from tests.retrieval.stories import KITCHEN, FakeEncoder, library, put, story
@@ -57,6 +58,15 @@ def test_rare_words_help_where_meaning_ties() -> None:
     store = Store.in_memory()
     put(store, "x.mp4", story([["one two three xylophone", "one two three four", "five six"]]))
     assert search(store, ENCODER, "xylophone", level="clip")[0].text == "one two three xylophone"
+
+
+def test_words_that_tell_nothing_do_not_bring_a_node_up() -> None:
+    store = Store.in_memory()
+    video_id = put(store, "x.mp4", story([["That is what it is.", "A volcano erupts.", "Lava flows.", "Rain."]]))
+    for text, worded in (("what is that volcano", "A volcano erupts."), ("what is it", "That is what it is.")):
+        query = Query(store, ENCODER, text)
+        keys, _ = query.candidates(1, query.pool.allowed(Level.CLIP, video_id))
+        assert store.node_rows(keys)[-1].text == worded, "the nearest comes first, then the best by its words"
 
 
 @pytest.mark.parametrize("level", ["clip", "scene", "video"])
