@@ -62,7 +62,8 @@ def test_rare_words_help_where_meaning_ties() -> None:
 
 def test_words_that_tell_nothing_do_not_bring_a_node_up() -> None:
     store = Store.in_memory()
-    video_id = put(store, "x.mp4", story([["That is what it is.", "A volcano erupts.", "Lava flows.", "Rain."]]))
+    lines = ["Lava flows.", "Rain falls.", "Ash rises.", "A volcano erupts.", "That is what it is."]
+    video_id = put(store, "x.mp4", story([lines]))
     for text, worded in (("what is that volcano", "A volcano erupts."), ("what is it", "That is what it is.")):
         query = Query(store, ENCODER, text)
         keys, _ = query.candidates(1, query.pool.allowed(Level.CLIP, video_id))
