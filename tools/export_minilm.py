@@ -222,6 +222,7 @@ def reference_vectors(folder: Path, texts: Sequence[str]) -> NDArray[np.float32]
     from transformers import BertModel
     from transformers.utils import logging
 
+    torch.set_num_threads(1)  # one short text at a time gains nothing from more
     logging.set_verbosity_error()  # that the unused pooler is in the file is no news
     logging.disable_progress_bar()
     network = BertModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=False).eval()
