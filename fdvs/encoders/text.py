@@ -17,8 +17,8 @@ WITH_ARGUMENT = {"sentence-transformers": "fdvs.encoders.sentence_transformers:S
 class TextEncoder(Protocol):
     """Turns texts into unit vectors whose dot product is their similarity.
 
-    The vector of a text never depends on the texts it is encoded with: ids, resumed builds and stored vectors rely on
-    it.
+    The vector of a text never depends on the texts it is encoded with (models outside the package: to about 1e-6),
+    because resumed builds must give what uninterrupted ones give.
     """
 
     @property
