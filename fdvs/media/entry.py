@@ -50,12 +50,13 @@ def length_size(codec: str, extradata: bytes | None) -> int:
 
 
 def h264_entry(head: bytes, prefix: int) -> tuple[bool, bool]:
-    """(is a decoder start, empties the reference list) of an H.264 packet flagged as key.
+    """(is a clean start, is a whole picture on its own) of an H.264 packet flagged as key.
 
-    An IDR picture is both. A recovery point with `recovery_frame_cnt` 0 is a start: pictures displayed after it need
-    nothing sent before it. Its reference list still holds older pictures, so packets before it must not be left out.
+    An IDR picture is both: it empties the list of pictures that later ones refer to. A recovery point with
+    `recovery_frame_cnt` 0 is whole on its own, but the list still holds older pictures, and later pictures count
+    positions in it: without the older ones they come out slightly wrong, and no error tells.
     """
-    starts = False
+    alone = False
     for unit in nal_units(head, prefix):
         if not unit:
             continue
@@ -63,10 +64,10 @@ def h264_entry(head: bytes, prefix: int) -> tuple[bool, bool]:
         if kind == _H264_IDR:
             return True, True
         if kind == _H264_SEI:
-            starts = starts or _recovers_at_once(unit[1:])
+            alone = alone or _recovers_at_once(unit[1:])
         elif kind == _H264_SLICE:
             break
-    return starts, False
+    return False, alone
 
 
 def _recovers_at_once(sei: bytes) -> bool:

@@ -43,10 +43,10 @@ class PacketIndex:
         key_pts: sorted times of the key packets.
         start_pts: first displayed time. end_pts: last displayed time plus its duration.
         truncated_at_ms: where demuxing ended with an error or before the announced end, else None.
-        is_start: `[N]` key packets at which decoding can start with right pictures from there on.
-        is_reset: `[N]` key packets that also forget everything before, so that packets before may be left out.
-        hidden: ordinals, in demux order, of packets that show nothing (size 0, no time, cut off by an edit list,
-            lead-in before the first key packet).
+        is_start: `[N]` key packets that make the decoder independent of everything sent before.
+        is_alone: `[N]` key packets whose own picture is whole without anything else.
+        hidden: ordinals, in demux order, of packets that show nothing but may be referred to (no time, cut off by an
+            edit list). useless: ordinals of packets that no decoder can use (size 0, lead-in of the first key packet).
         stream_index, codec: which stream this is, and FFmpeg's name of its codec.
         exact: the times of packets are the times of decoded pictures, each once. False: a sample is the picture
             decoded at or just before the planned time.
@@ -67,8 +67,9 @@ class PacketIndex:
     end_pts: int
     truncated_at_ms: int | None
     is_start: NDArray[np.bool_]
-    is_reset: NDArray[np.bool_]
+    is_alone: NDArray[np.bool_]
     hidden: NDArray[np.int32]
+    useless: NDArray[np.int32]
     stream_index: int = 0
     codec: str = ""
     exact: bool = True
@@ -87,6 +88,13 @@ class PacketIndex:
         """End of the last displayed picture, at least 1."""
         return max(1, self.ms(self.end_pts))
 
+    def ordinals(self) -> NDArray[np.int64]:
+        """`[N]` position of each row among all packets that the demuxer delivers."""
+        shown = np.ones(len(self.pts) + len(self.hidden) + len(self.useless), np.bool_)
+        shown[self.hidden] = False
+        shown[self.useless] = False
+        return np.flatnonzero(shown)
+
     def with_max_pixels(self, max_pixels: int) -> PacketIndex:
         return replace(self, max_pixels=max_pixels)
 
@@ -102,8 +110,9 @@ class _Rows:
         self.pts = array("q")
         self.size = array("i")
         self.duration = array("q")
-        self.flags = bytearray()  # 1 key, 2 start, 4 reset
+        self.flags = bytearray()  # 1 key, 2 start, 4 alone
         self.hidden = array("i")
+        self.useless = array("i")
         self.key_packet: Packet[VideoStream] | None = None
         self.error = ""
 
@@ -113,22 +122,22 @@ class _Rows:
         self.duration.append(duration)
         self.flags.append(flags)
 
-    def hide_all_before(self, ordinal: int) -> None:
-        for column in (self.pts, self.size, self.duration, self.flags):
+    def drop_all_before(self, ordinal: int) -> None:
+        for column in (self.pts, self.size, self.duration, self.flags, self.hidden):
             del column[:]
-        self.hidden = array("i", range(ordinal))
+        self.useless = array("i", range(ordinal))
 
     def hide_trailing_placeholders(self) -> None:
         """MPEG-4 with packed B pictures ends in packets of a few bytes that only say "nothing new"."""
-        hidden = set(self.hidden)
-        ordinal = len(self.pts) + len(self.hidden) - 1
+        unshown = {*self.hidden, *self.useless}
+        ordinal = len(self.pts) + len(unshown) - 1
         while len(self.pts) > 1 and self.size[-1] <= _PLACEHOLDER_BYTES:
-            while ordinal in hidden:
+            while ordinal in unshown:
                 ordinal -= 1
-            hidden.add(ordinal)
+            unshown.add(ordinal)
+            self.hidden.append(ordinal)
             for column in (self.pts, self.size, self.duration, self.flags):
                 del column[-1:]
-        self.hidden = array("i", sorted(hidden))
 
 
 def build_index(container: InputContainer, stream: VideoStream) -> tuple[PacketIndex, Packet[VideoStream] | None]:
@@ -140,7 +149,7 @@ def build_index(container: InputContainer, stream: VideoStream) -> tuple[PacketI
     rows = _read_rows(container, stream)
     if not rows.pts:
         code = "truncated" if rows.error else "damaged"
-        detail = rows.error or "the stream holds no picture"
+        detail = rows.error or ("no picture carries a time" if rows.hidden else "the stream is empty")
         raise MediaError(f"{container.name.removeprefix('file:')}: no picture found ({detail})", code=code)
     return _to_index(container, stream, rows), rows.key_packet
 
@@ -160,17 +169,17 @@ def _read_rows(container: InputContainer, stream: VideoStream) -> _Rows:
                 if rows.key_packet is None:
                     rows.key_packet = packet
                     if not avi:
-                        rows.hide_all_before(ordinal)
+                        rows.drop_all_before(ordinal)
                         lead_in_before = pts
-            if not size or pts is None or packet.is_discard or (avi and size == 1):
-                rows.hidden.append(ordinal)
-            elif (lead_in_before is not None and pts < lead_in_before) or (vp8 and not memoryview(packet)[0] & 16):
+            if not size or (lead_in_before is not None and pts is not None and pts < lead_in_before):
+                rows.useless.append(ordinal)
+            elif pts is None or packet.is_discard or (avi and size == 1) or (vp8 and not memoryview(packet)[0] & 16):
                 rows.hidden.append(ordinal)  # bit 4 of a VP8 packet: the picture is shown
             else:
-                start = reset = key
+                start = alone = key
                 if key and h264:
-                    start, reset = entry.h264_entry(bytes(memoryview(packet)[: entry.HEAD_BYTES]), prefix)
-                rows.add(pts, size, packet.duration or 0, key | start << 1 | reset << 2)
+                    start, alone = entry.h264_entry(bytes(memoryview(packet)[: entry.HEAD_BYTES]), prefix)
+                rows.add(pts, size, packet.duration or 0, key | start << 1 | alone << 2)
     except av.FFmpegError as error:
         rows.error = error.strerror or str(error)
     return rows
@@ -193,9 +202,10 @@ def _to_index(container: InputContainer, stream: VideoStream, rows: _Rows) -> Pa
         pts,
         is_key=(flags & 1).astype(np.bool_),
         is_start=(flags & 2).astype(np.bool_),
-        is_reset=(flags & 4).astype(np.bool_),
+        is_alone=(flags & 4).astype(np.bool_),
         size=np.array(rows.size, dtype=np.int32),
         hidden=np.array(rows.hidden, dtype=np.int32),
+        useless=np.array(rows.useless, dtype=np.int32),
         last_duration=rows.duration[last],
         mean_duration=_mean_duration(stream, time_base),
         truncation=_truncation(container, stream, rows),
@@ -218,9 +228,9 @@ def _truncation(container: InputContainer, stream: VideoStream, rows: _Rows) -> 
     """Why the end of the file is missing, or ""."""
     if rows.error:
         return f"reading stopped early ({rows.error})"
-    found = len(rows.pts) + len(rows.hidden)  # the final flush packet is among the hidden
+    found = len(rows.pts) + len(rows.hidden) + len(rows.useless) - 1  # less the empty packet that ends the stream
     if container.format.name.startswith("mov") and stream.frames > found:
-        return f"{stream.frames - found + 1} of {stream.frames} announced pictures are missing at the end"
+        return f"{stream.frames - found} of {stream.frames} announced pictures are missing at the end"
     return ""
 
 
@@ -230,9 +240,10 @@ def make_index(
     *,
     is_key: NDArray[np.bool_],
     is_start: NDArray[np.bool_] | None = None,
-    is_reset: NDArray[np.bool_] | None = None,
+    is_alone: NDArray[np.bool_] | None = None,
     size: NDArray[np.int32] | None = None,
     hidden: NDArray[np.int32] | None = None,
+    useless: NDArray[np.int32] | None = None,
     last_duration: int = 0,
     mean_duration: int = 1,
     truncation: str = "",
@@ -272,8 +283,9 @@ def make_index(
         end_pts=end,
         truncated_at_ms=end_ms if truncation else None,
         is_start=is_key if is_start is None else is_start,
-        is_reset=is_key if is_reset is None else is_reset,
+        is_alone=is_key if is_alone is None else is_alone,
         hidden=np.zeros(0, np.int32) if hidden is None else hidden,
+        useless=np.zeros(0, np.int32) if useless is None else useless,
         stream_index=stream_index,
         codec=codec,
         exact=exact,

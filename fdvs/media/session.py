@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, cast
@@ -30,14 +31,16 @@ class Session:
     """A file opened for decoding `index`'s stream, single-threaded so that packets and pictures stay in step.
 
     Attributes:
-        bad: packets that the decoder refused so far.
+        bad: packets that the decoder refused so far. last_bad: ordinal of the last of them, -1 before the first.
         misaligned: the demuxer delivered other packets than were indexed, and decoding was ended there.
     """
 
-    def __init__(self, path: Path, index: PacketIndex) -> None:
-        self._path, self._index = path, index
+    def __init__(self, path: Path, index: PacketIndex, *, strict: bool = False) -> None:
+        """`strict` makes the decoder refuse what it would otherwise patch up from whatever it decoded before."""
+        self._path, self._index, self._strict = path, index, strict
         self._converters = Converters()
         self.bad = 0
+        self.last_bad = -1
         self.misaligned = False
         self._open()
 
@@ -48,8 +51,8 @@ class Session:
         context = self._stream.codec_context
         context.thread_type = ThreadType.NONE
         context.thread_count = 1
-        if self._index.max_pixels:
-            context.options = {"max_pixels": str(self._index.max_pixels)}
+        options = {"max_pixels": str(self._index.max_pixels)} if self._index.max_pixels else {}
+        context.options = {**options, "err_detect": "explode"} if self._strict else options
 
     def __enter__(self) -> Session:
         return self
@@ -70,28 +73,25 @@ class Session:
             yield from self._key_pictures(packets, feed) if feed.keys_only else self._fed_pictures(packets, feed)
         except av.FFmpegError:
             # The demuxer stopped: pictures still in the decoder are delivered by the flush below.
-            self.bad += 1
+            self._refused(sys.maxsize)
         yield from self._flush()
 
     def _fed_pictures(self, packets: Iterator[Packet[VideoStream]], feed: Feed) -> Iterator[VideoFrame]:
         context = self._stream.codec_context
         current = -1
-        for packet, action, pts in zip(packets, feed.actions, feed.times.tolist(), strict=False):
+        for packet, action, pts, ordinal in zip(packets, feed.actions, feed.times.tolist(), count(feed.first_ordinal)):
             if not action:
                 continue
-            if packet.pts != pts or action == HIDDEN:
-                if action != HIDDEN:
-                    self.misaligned = True
-                    return
-                if not packet.size:  # would be taken for the end of the stream
-                    continue
+            if packet.pts != pts and action != HIDDEN:
+                self.misaligned = True
+                return
             if action != current:
                 context.skip_frame = cast(SkipFrame, SKIP_FRAME[action])
                 current = action
             try:
                 pictures = packet.decode()
             except av.FFmpegError:
-                self.bad += 1
+                self._refused(ordinal)
                 continue
             yield from pictures
 
@@ -99,7 +99,7 @@ class Session:
         """Each wanted key packet on its own: nothing it needs comes before it, nothing after it delays it."""
         context = self._stream.codec_context
         context.skip_frame = "NONKEY"  # the packet flag alone would do; some decoders save work when told as well
-        for packet, action, pts in zip(packets, feed.actions, feed.times.tolist(), strict=False):
+        for packet, action, pts, ordinal in zip(packets, feed.actions, feed.times.tolist(), count(feed.first_ordinal)):
             if not action:
                 continue
             if packet.pts != pts:
@@ -108,10 +108,14 @@ class Session:
             try:
                 pictures = [*packet.decode(), *context.decode(None)]
             except av.FFmpegError:
-                self.bad += 1
+                self._refused(ordinal)
                 pictures = []
             context.flush_buffers()
             yield from pictures
+
+    def _refused(self, ordinal: int) -> None:
+        self.bad += 1
+        self.last_bad = ordinal
 
     def _flush(self) -> Iterator[VideoFrame]:
         try:
