@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +18,7 @@ from fdvs.records import Answer, Caption, Clip, DuplicateGroup, FrameSelection, 
 from fdvs.redundancy.report import RedundancyReport
 from fdvs.retrieval.story_file import Story
 from fdvs.settings import Scalar, Settings, load_settings
+from fdvs.store.database import DATABASE_NAME
 from fdvs.store.library import Store
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from fdvs.encoders.text import TextEncoder
 
 DEFAULT_PATH = Path("fdvs-library")
+MAX_STEM_BYTES = 200
 _UNSAFE_IN_NAMES = re.compile(r"[^\w.\- ]+")
 
 
@@ -62,7 +65,7 @@ class Library:
         self._open_store: Store | None = None
         self._encoders: dict[str, TextEncoder] = {}
         if not create:
-            self._open_store = Store.open(self.path, create=False)
+            self._open_store = _open(self.path)
 
     def close(self) -> None:
         """Let go of the library's files; a second call does nothing."""
@@ -79,7 +82,7 @@ class Library:
     @property
     def _store(self) -> Store:
         if self._open_store is None:
-            self._open_store = Store.open(self.path, create=False)
+            self._open_store = _open(self.path)
         return self._open_store
 
     def build(
@@ -251,14 +254,26 @@ class Library:
         return self._encoders[spec]
 
 
+def _open(path: Path) -> Store:
+    """The existing library at `path`; for reading only where it cannot be written."""
+    writable = all(os.access(one, os.W_OK) for one in (path, path / DATABASE_NAME))
+    return Store.open(path, create=False, readonly=not writable)
+
+
 def _file_names(videos: Sequence[Video]) -> list[str]:
     """Safe file names without extension, one per video: its name, with the start of the id where names clash."""
-    stems = [_UNSAFE_IN_NAMES.sub("_", Path(video.name).stem).strip(". ")[:100] or "video" for video in videos]
+    stems = [_safe_stem(video.name) for video in videos]
     lowered = [stem.lower() for stem in stems]
     return [
         stem if lowered.count(stem.lower()) == 1 else f"{stem}-{video.id[:8]}"
         for stem, video in zip(stems, videos, strict=True)
     ]
+
+
+def _safe_stem(name: str) -> str:
+    """A name without extension, of harmless characters, short enough that an id and any extension can follow."""
+    stem = _UNSAFE_IN_NAMES.sub("_", Path(name).stem).encode()[:MAX_STEM_BYTES].decode(errors="ignore")
+    return stem.strip(". ") or "video"
 
 
 def _write(path: Path, text: str) -> None:
