@@ -39,5 +39,9 @@ def print_json(data: Any) -> None:
 
 
 def note(message: str) -> None:
-    """A line for people, on stderr."""
-    typer.echo(message, err=True)
+    """Lines for people, on stderr. File names in them are harmless to a terminal."""
+    from fdvs.stories.words import safe_text
+
+    for line in message.split("\n"):
+        indent = line[: len(line) - len(line.lstrip(" "))]
+        typer.echo(indent + safe_text(line), err=True)

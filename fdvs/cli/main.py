@@ -13,6 +13,7 @@ from typing import ParamSpec
 import typer
 
 from fdvs.cli import ask, build, demo, doctor, export, forget, importing, redundancy, relink, search, status, story
+from fdvs.cli.common import note
 from fdvs.errors import FdvsError
 
 P = ParamSpec("P")
@@ -36,25 +37,21 @@ def _on_sigterm(signum: int, frame: FrameType | None) -> None:
     raise _Terminated
 
 
-def _say(message: str) -> None:
-    print(f"fdvs: {message}", file=sys.stderr)  # noqa: T201
-
-
 def _exit_code_of(command: Callable[[], int]) -> int:
     """Run a command; errors become a line on stderr and an exit code (1, 2, 3, 130, 143), never a traceback."""
     try:
         return command()
     except (KeyboardInterrupt, _Terminated) as stop:
-        _say("stopped; what was finished is kept, and the same command goes on from there")
+        note("fdvs: stopped; what was finished is kept, and the same command goes on from there")
         return 143 if isinstance(stop, _Terminated) else 130
     except BrokenPipeError:  # whoever read our output (head, less) went away: no error of ours
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except FdvsError as error:
-        _say(str(error))
+        note(f"fdvs: {error}")
         return error.exit_code
     except OSError as error:
-        _say(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        note(f"fdvs: {error.strerror or error}{f': {error.filename}' if error.filename else ''}")
         return 1
 
 

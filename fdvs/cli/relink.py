@@ -15,11 +15,13 @@ def relink(
     library: LibraryOption = DEFAULT_LIBRARY,
 ) -> int:
     """Find moved videos again by their content and mend their paths."""
+    from fdvs.stories.render import safe_text
+
     with open_library(library) as opened:
         found, missing = opened.relink(folder)
     for old, new in found:
-        typer.echo(f"{old} -> {new}")
+        typer.echo(f"{safe_text(old)} -> {safe_text(new)}")
     for path in missing:
-        typer.echo(f"still missing: {path}")
+        typer.echo(f"still missing: {safe_text(path)}")
     note(f"{len(found)} paths mended, {len(missing)} still missing")
     return 0 if found or not missing else 1
