@@ -48,8 +48,9 @@ class Ended:
 
 
 def environment() -> dict[str, str]:
-    """The environment without settings of the user's own."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("FDVS_")}
+    """The environment without settings of the user's own; output refuses what is no text, as on most terminals."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FDVS_")}
+    return {**kept, "PYTHONIOENCODING": "utf-8:strict"}
 
 
 def fdvs(*arguments: str | Path, before: Sequence[str] = (), cwd: Path | None = None) -> Ended:

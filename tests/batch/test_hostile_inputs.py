@@ -53,6 +53,7 @@ ODD_NAMES = (
     b"not\xffutf8\xc3.mp4",
     "видео 日本 😀.mp4".encode(),
     b"percent%20?#.mp4",
+    ("日" * 83).encode() + b".mp4",  # as long as a name can be
 )
 DAMAGED_BUT_DONE = ("cut_faststart.mp4", "flipped.mkv")
 WRONG = {
