@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fdvs.api import Library, Story
+    from fdvs.api import Library
+    from fdvs.retrieval.story_file import Story
 
 __version__ = "0.1.0"
 __all__ = ["Library", "Story", "__version__"]
@@ -13,8 +14,12 @@ __all__ = ["Library", "Story", "__version__"]
 
 def __getattr__(name: str) -> Any:
     """`Library` and `Story` are imported when first used: `import fdvs` stays instant."""
-    if name in ("Library", "Story"):
-        from fdvs import api
+    if name == "Library":
+        from fdvs.api import Library
 
-        return getattr(api, name)
+        return Library
+    if name == "Story":
+        from fdvs.retrieval.story_file import Story
+
+        return Story
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -75,6 +75,14 @@ def content_id(prefix: str, *parts: object) -> str:
     return f"{prefix}-{hashlib.sha256(canonical.encode()).hexdigest()[:16]}"
 
 
+def clock(time_ms: int, *, hours: bool = False) -> str:
+    """A time as `m:ss`, from one hour on (or when `hours` is set) as `h:mm:ss`; rounded down to the second."""
+    seconds = time_ms // 1000
+    if hours or seconds >= 3600:
+        return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+    return f"{seconds // 60}:{seconds % 60:02d}"
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Span:
     """Half-open interval [start_ms, end_ms) on one video's time line."""

@@ -141,7 +141,7 @@ def stored_settings(now: Settings, stored: Mapping[str, Any]) -> Settings:
         known = {item.name for item in dataclasses.fields(STAGES[stage])}
         values = {key: value for key, value in dict(stored.get(stage, {})).items() if key in known}
         stages[stage] = dataclasses.replace(getattr(now, stage), **values)
-    profile = "paper" if stored.get("profile") == "paper" else "default"
+    profile: Literal["default", "paper"] = "paper" if stored.get("profile") == "paper" else "default"
     return dataclasses.replace(now, profile=profile, **stages)
 
 

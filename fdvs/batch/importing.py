@@ -12,6 +12,7 @@ from fdvs.encoders.text import TextEncoder
 from fdvs.errors import InputError
 from fdvs.pipeline import clip_evidence, story_settings
 from fdvs.records import Caption, State, StoryRecord, Video, content_id
+from fdvs.retrieval.story_file import node_vectors
 from fdvs.settings import Settings, stored_settings
 from fdvs.store.clips import ClipRow
 from fdvs.store.library import Store
@@ -85,11 +86,7 @@ class Importer:
                 raise InputError(f"{record.video.name} was built here from the video itself; `fdvs forget` it first")
             self._store.put_record(record, key)
             encoder = self._encoder()
-            nodes = [node for node in record.nodes if node.text or node.title]
-            vectors = encoder.encode([node.text or node.title for node in nodes])
-            self._store.put_vectors(
-                record.video.id, {node.id: row for node, row in zip(nodes, vectors, strict=True)}, encoder.name
-            )
+            self._store.put_vectors(record.video.id, node_vectors(record.nodes, encoder), encoder.name)
         return _row(record.video, sum(not node.children for node in record.nodes))
 
     def _captions(self, imported: ImportedVideo) -> StatusRow:

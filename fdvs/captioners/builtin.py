@@ -64,7 +64,7 @@ class BuiltinCaptioner:
             clip_id=item.clip.id,
             span=item.clip.span,
             kind=kind,
-            text=describe(item.facts, item.clip.span) if measured else "",
+            text=describe(item.facts) if measured else "",
             outcome=Outcome.OK if measured else Outcome.FAILED,
             reason="" if measured else "no picture was decoded",
             backend=self.name,

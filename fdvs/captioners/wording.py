@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from fdvs.captioners.facts import Change, Light, PictureFacts
 from fdvs.captioners.measures import BLACK_LIGHT
-from fdvs.records import Span
+from fdvs.records import clock
 
 # Light words by mean luma, 0..1.
 DARK_BELOW, DIM_BELOW, BRIGHT_FROM = 0.17, 0.32, 0.6
@@ -135,13 +135,9 @@ def trail(facts: PictureFacts) -> list[str]:
     return [PLACES[overall]] if overall else []
 
 
-def _when(facts: PictureFacts, index: int, span: Span) -> str:
-    """When in the clip step `index` happens, in words."""
-    at = (facts.times_ms[index] + facts.times_ms[index + 1]) / 2
-    share = (at - span.start_ms) / span.duration_ms
-    if share < 1 / 3:
-        return "near the start"
-    return "halfway" if share < 2 / 3 else "near the end"
+def _when(facts: PictureFacts, index: int) -> str:
+    """When step `index` happens, to about the second: somewhere between two samples."""
+    return f"around {clock((facts.times_ms[index] + facts.times_ms[index + 1]) // 2)}"
 
 
 def mean_change(facts: PictureFacts) -> float:
@@ -208,7 +204,7 @@ def _motion_sentence(facts: PictureFacts) -> str:
     return f"{_capital(movement)}."
 
 
-def _cut_sentence(facts: PictureFacts, span: Span) -> str:
+def _cut_sentence(facts: PictureFacts) -> str:
     cuts = [i for i, kind in enumerate(facts.kinds) if kind == Change.CUT]
     if not cuts:
         return ""
@@ -216,11 +212,11 @@ def _cut_sentence(facts: PictureFacts, span: Span) -> str:
         return f"{NUMBERS[len(cuts)].capitalize() if len(cuts) < len(NUMBERS) else len(cuts)} cuts."
     before, after = (short_colour_words(colours) for colours in facts.cut_colours)
     change = f", from {before} to {after}" if before != after else ""
-    return f"A cut to another picture {_when(facts, cuts[0], span)}{change}."
+    return f"A cut to another picture {_when(facts, cuts[0])}{change}."
 
 
-def _step_sentence(facts: PictureFacts, span: Span) -> str:
-    """`About a third of the picture changes at once near the start, at the left.`"""
+def _step_sentence(facts: PictureFacts) -> str:
+    """`About a third of the picture changes at once around 0:07, at the left.`"""
     steps = [i for i, kind in enumerate(facts.kinds) if kind == Change.STEP]
     if not steps:
         return ""
@@ -228,7 +224,7 @@ def _step_sentence(facts: PictureFacts, span: Span) -> str:
     spot = _spot([sum(facts.regions[i][region] for i in steps) for region in range(9)])
     where = f", {PLACES[spot]}" if spot else ""
     if len(steps) == 1:
-        return f"{_capital(share_words(share))} of the picture changes at once {_when(facts, steps[0], span)}{where}."
+        return f"{_capital(share_words(share))} of the picture changes at once {_when(facts, steps[0])}{where}."
     return f"{_capital(NUMBERS[len(steps)])} times {share_words(share)} of the picture changes at once{where}."
 
 
@@ -270,12 +266,11 @@ def _fitting(sentences: Sequence[str]) -> str:
     return " ".join(taken)
 
 
-def describe(facts: PictureFacts, span: Span) -> str:
+def describe(facts: PictureFacts) -> str:
     """One to three plain sentences about one clip, the most informative first.
 
     Args:
         facts: what was measured.
-        span: the clip; times inside it become words such as "halfway".
 
     Returns:
         Text of about 3 to 40 words; never empty.
@@ -287,8 +282,8 @@ def describe(facts: PictureFacts, span: Span) -> str:
     look = _look(facts)
     if len(facts.times_ms) == 1:
         return f"A single picture, {look}."
-    cut, motion = _cut_sentence(facts, span), _motion_sentence(facts)
-    step, light = _step_sentence(facts, span), _light_sentence(facts)
+    cut, motion = _cut_sentence(facts), _motion_sentence(facts)
+    step, light = _step_sentence(facts), _light_sentence(facts)
     if motion:
         colours_said = " from " in cut
         sentences = [cut, motion, step, light, "" if colours_said else f"{_capital(look)}."]

@@ -7,7 +7,8 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from fdvs.stories.render import clock, safe_text
+from fdvs.records import clock
+from fdvs.stories.render import safe_text
 
 if TYPE_CHECKING:
     from fdvs.batch.jobs import Event

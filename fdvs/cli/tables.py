@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fdvs.records import Hit, Level, State
-from fdvs.stories.render import clock, safe_text
+from fdvs.records import Hit, Level, State, clock
+from fdvs.stories.render import safe_text
 
 if TYPE_CHECKING:
     from fdvs.batch.report import StatusRow

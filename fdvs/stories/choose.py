@@ -66,7 +66,8 @@ def _completeness(line: Line) -> float:
 
 def choose(lines: Sequence[Line], count: int, rarity: Rarity) -> list[Line]:
     """Lines of about `count` sentences, in the order given; at least one of what is seen and, if it says something, one
-    of what is said. A line of measured facts counts as the several sentences it is.
+    of what is said. Words say more than measured facts: where there are any, one line of facts is enough. Where there
+    are none, a line of facts counts as the several sentences it is.
 
     Each next line is the one with the highest worth less its likeness to those chosen; ties go to the earlier one.
     """
@@ -74,12 +75,15 @@ def choose(lines: Sequence[Line], count: int, rarity: Rarity) -> list[Line]:
     order = {id(item.line): i for i, item in enumerate(left)}
     chosen: list[Weighed] = []
     spent = 0
+    has_words = any(not item.line.is_measured for item in left)
     while left and spent < count:
         wanted = _wanted(left, chosen, count - spent)
         best = max(wanted, key=lambda item: (_gain(item, chosen), -order[id(item.line)]))
         left = [item for item in left if item is not best and not _alike(item, best)]
+        if has_words and best.line.is_measured:
+            left = [item for item in left if not item.line.is_measured]
         chosen.append(best)
-        spent += best.line.num_sentences
+        spent += 1 if has_words else best.line.num_sentences
     return sorted((item.line for item in chosen), key=lambda line: order[id(line)])
 
 

@@ -14,9 +14,9 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from fdvs.records import Caption, CaptionKind, Sentence
+from fdvs.records import Caption, CaptionKind, Sentence, clock
 from fdvs.stories.evidence import MEASURED, ClipEvidence
-from fdvs.stories.words import ENDS, clock, one_line, same_text_key, split_sentences
+from fdvs.stories.words import ENDS, one_line, same_text_key, split_sentences
 
 SEEN = (CaptionKind.VISUAL, CaptionKind.ACTION, CaptionKind.OBJECTS, CaptionKind.SCREEN_TEXT)
 _PAUSE_MS = 2000  # a longer silence ends an utterance
@@ -61,8 +61,12 @@ class Line:
         return self.kind is CaptionKind.SPEECH
 
     @property
+    def is_measured(self) -> bool:
+        return self.backend == MEASURED
+
+    @property
     def num_sentences(self) -> int:
-        return len(split_sentences(self.plain)) if self.backend == MEASURED else 1
+        return len(split_sentences(self.plain)) if self.is_measured else 1
 
     @property
     def key(self) -> str:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from fdvs.records import CaptionKind, DuplicateGroup, Level, StoryNode, StoryRecord
+from fdvs.records import CaptionKind, DuplicateGroup, Level, StoryNode, StoryRecord, clock
 from fdvs.stories.lines import is_note
-from fdvs.stories.words import clock
 
 HONEST = "no vision model: measured facts, text and speech only"
-MENDED_BY = "fdvs build FILE --captioner openai --captioner-model MODEL --captioner-url URL"
+MENDED_BY = "fdvs import CAPTIONS.jsonl --video NAME"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ def honest_line(record: StoryRecord) -> str | None:
     captions = record.settings.get("captions", {})
     if not isinstance(captions, Mapping) or captions.get("captioner") != "builtin":
         return None
-    return f"{HONEST}. To have the pictures described: {MENDED_BY}"
+    return f"{HONEST}. Captions of a vision model are added by: {MENDED_BY}"
 
 
 def summary_line(record: StoryRecord) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from fdvs.records import Level, StoryRecord
+from fdvs.records import Level, StoryRecord, clock
 from fdvs.stories.outline import Heading, honest_line, outline, summary_line
-from fdvs.stories.words import clock, safe_text
+from fdvs.stories.words import safe_text
 
 __all__ = ["clock", "honest_line", "render_markdown", "render_tree", "safe_text", "wrap"]
 

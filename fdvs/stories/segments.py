@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fdvs.records import Level
 from fdvs.settings import StorySettings
-from fdvs.stories.signals import Signals, boundary_strengths, mean_and_deviation
+from fdvs.stories.signals import Signals, boundary_strengths, entirely_new, mean_and_deviation
 
 _WINDOWS = {Level.SCENE: 3, Level.CHAPTER: 2, Level.PART: 2}  # items compared on either side of a border
 # Standard deviations above the mean that make a peak; borders of scenes have passed that once, so the mean will do.
@@ -69,7 +69,11 @@ def _scenes_and_chapters(signals: Signals, settings: StorySettings) -> tuple[lis
     max_ms = max(1, round(1000 * settings.max_chapter_s))
     while True:
         scenes = _peaks_then_splits(
-            signals, Level.SCENE, settings.scene_sensitivity, Bounds(settings.max_children, max_ms, _MIN_SCENE_MS)
+            signals,
+            Level.SCENE,
+            settings.scene_sensitivity,
+            Bounds(settings.max_children, max_ms, _MIN_SCENE_MS),
+            certain=entirely_new(signals),
         )
         of_scenes = signals.merged(scenes)
         bounds = Bounds(
@@ -86,9 +90,11 @@ def _scenes_and_chapters(signals: Signals, settings: StorySettings) -> tuple[lis
         max_ms = max_ms * 3 // 2 + 1
 
 
-def _peaks_then_splits(signals: Signals, level: Level, sensitivity: float, bounds: Bounds) -> list[range]:
+def _peaks_then_splits(
+    signals: Signals, level: Level, sensitivity: float, bounds: Bounds, certain: NDArray[np.bool_] | None = None
+) -> list[range]:
     strengths = boundary_strengths(signals, _WINDOWS[level])
-    cuts = find_peaks(strengths, signals.edges_ms, bounds, sensitivity, deviations=_DEVIATIONS[level])
+    cuts = find_peaks(strengths, signals.edges_ms, bounds, sensitivity, deviations=_DEVIATIONS[level], certain=certain)
     return split(strengths, signals.edges_ms, cuts, bounds)
 
 
@@ -103,12 +109,15 @@ def find_peaks(
     sensitivity: float,
     *,
     deviations: float = 1.0,
+    certain: NDArray[np.bool_] | None = None,
 ) -> list[int]:
     """Indices of items that begin something new, ascending.
 
     A peak is a local maximum of at least mean + `deviations` · standard deviation / `sensitivity` (so a higher
-    sensitivity finds more, 0 finds none) and at least `_MIN_STRENGTH`. Stronger peaks win over weaker ones nearer than
-    `bounds.min_ms`, earlier over later ones of equal strength; nothing begins within `min_ms` of either end.
+    sensitivity finds more, 0 finds none) and at least `_MIN_STRENGTH`; where `certain` is set, a border
+    is a peak whatever the others are, for in a film of few, all different shots none stands out. Stronger peaks win
+    over weaker ones nearer than `bounds.min_ms`, earlier over later ones of equal strength; nothing begins
+    within `min_ms` of either end.
     """
     if sensitivity <= 0 or len(strengths) < 2:
         return []
@@ -118,6 +127,8 @@ def find_peaks(
     before = np.concatenate([[-1], inner[:-1]])
     after = np.concatenate([inner[1:], [-1]])
     is_peak = (inner >= threshold) & (inner > before) & (inner >= after)
+    if certain is not None:
+        is_peak |= certain[1:]
     candidates = np.flatnonzero(is_peak) + 1
     order = candidates[np.lexsort((candidates, -strengths[candidates]))]
     return _apart((int(i) for i in order), edges_ms, bounds)

@@ -21,6 +21,8 @@ _PICTURE_FLOOR = 0.10
 _TEXT_FLOOR = 0.50
 _FACTS_FLOOR = 0.40
 _WEIGHTS = {"seen": 0.6, "text": 0.3, "pause": 0.2}
+_NEAR_MS, _NEAR_CLIPS = 12_000, 8  # how far either side of a border is searched for a picture that comes back
+_NOTHING_ALIKE = 0.5  # cosine; shots of one place and action measure more on real films, another place less
 _ADJACENT_SHARE = 0.4  # the rest is the contextual comparison of a few items on either side
 
 
@@ -72,6 +74,24 @@ def boundary_strengths(signals: Signals, window: int) -> NDArray[np.int64]:
     strengths[:1] = 0
     thousandths: NDArray[np.int64] = np.rint(1000 * np.clip(strengths, 0, 1)).astype(np.int64)
     return thousandths
+
+
+def entirely_new(signals: Signals) -> NDArray[np.bool_]:
+    """[n] Borders after which, for a while, nothing looks like anything seen shortly before them: no picture of the
+    clips on one side comes near a picture on the other. Shot and reverse shot come back, so they are none."""
+    n = len(signals)
+    found = np.zeros(n, dtype=np.bool_)
+    if signals.picture is None:
+        return found
+    edges = signals.edges_ms
+    for border in range(1, n):
+        at = edges[border]
+        first = max(border - _NEAR_CLIPS, int(np.searchsorted(edges[1:], at - _NEAR_MS, side="right")))
+        stop = min(border + _NEAR_CLIPS, int(np.searchsorted(edges[:-1], at + _NEAR_MS)))
+        before, after = signals.picture[first:border], signals.picture[border:stop]
+        known = before.any() and after.any()
+        found[border] = known and round(float((before @ after.T).max()), 3) < _NOTHING_ALIKE
+    return found
 
 
 def _measured(signals: Signals, window: int) -> dict[str, NDArray[np.float64]]:

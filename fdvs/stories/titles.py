@@ -6,11 +6,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from fdvs.records import CaptionKind
+from fdvs.records import CaptionKind, clock
 from fdvs.stories.choose import Weighed, points_back, weigh
 from fdvs.stories.evidence import MEASURED
 from fdvs.stories.lines import Line, quote
-from fdvs.stories.words import STOP_WORDS, Rarity, clock, content_words, same_text_key, words
+from fdvs.stories.words import STOP_WORDS, Rarity, content_words, same_text_key, words
 
 _RANK_SEEN, _RANK_SAID, _RANK_MEASURED = 1, 2, 3
 _TITLE_CHARS = 60

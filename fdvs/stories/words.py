@@ -129,11 +129,3 @@ def _safe_character(character: str) -> str:
     if category == "Cf" and character not in "\u200c\u200d":
         return ""
     return character
-
-
-def clock(time_ms: int, *, hours: bool = False) -> str:
-    """A time as `m:ss`, from one hour on (or when `hours` is set) as `h:mm:ss`; rounded down to the second."""
-    seconds = time_ms // 1000
-    if hours or seconds >= 3600:
-        return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
-    return f"{seconds // 60}:{seconds % 60:02d}"

@@ -39,7 +39,7 @@ def test_every_clip_gets_one_visual_caption() -> None:
     assert made.wants_frames == 0
     assert first.kind == "visual"
     assert first.outcome == Outcome.OK
-    assert first.text == describe(inputs[0].facts, SPAN)
+    assert first.text == describe(inputs[0].facts)
     assert first.span == SPAN
     assert (first.clip_id, second.clip_id) == ("clip-a", "clip-b")
     assert first.id.startswith("cap-")

@@ -13,7 +13,6 @@ from hypothesis.extra import numpy as arrays
 from fdvs.captioners.builtin import compare, describe, facts_phrase
 from fdvs.captioners.measures import Change, Light, PictureFacts, measure_clip
 from fdvs.errors import InputError, ShapeError
-from fdvs.records import Span
 from tests.captioners.scenes import SIDE, Clip, film, from_rgb, pan, plain, times, window, with_square, zoom
 
 
@@ -239,7 +238,7 @@ WILD = arrays.arrays(np.uint8, st.tuples(st.integers(0, 8), st.just(8), st.just(
 def test_any_pictures_can_be_measured_and_described(small: Clip, step_ms: int, blocky: bool) -> None:
     clip = small.repeat(8, 1).repeat(8, 2) if blocky else np.tile(small, (1, 8, 8, 1))
     facts = facts_of(clip, step_ms)
-    text = describe(facts, Span(0, 20_000))
+    text = describe(facts)
 
     assert PictureFacts.from_json(json.loads(json.dumps(facts.to_json()))) == facts
     assert 3 <= len(text.split()) <= 40

@@ -78,7 +78,7 @@ def test_the_film_opens_with_a_fade_in_and_a_tilt_down() -> None:
 
     assert at(film, 1).light_change == Light.FADE_IN
     assert [at(film, second).camera for second in (3, 5, 7)] == [("tilt down",)] * 3
-    assert "The camera tilts down." in describe(at(film, 5), Span(4000, 6000))
+    assert "The camera tilts down." in describe(at(film, 5))
     assert at(film, 13).camera == at(film, 17).camera == ("still",)
 
 

@@ -38,7 +38,7 @@ def test_a_story_without_a_vision_model_says_so_first_and_names_the_command() ->
     for text in (render_tree(record_of(film(["A still picture."]))), render_markdown(record_of(film(["Still."])))):
         head = " ".join(text.split("\n")[:4]).replace("\\", "")
         assert "no vision model: measured facts, text and speech only" in head
-        assert "fdvs build" in head
+        assert "fdvs import" in head
     first = render_tree(record_of(film(["A still picture."]))).splitlines()[0]
     assert first.startswith("no vision model: measured facts, text and speech only")
     assert "no vision model" not in render_tree(two_chapters())

@@ -52,6 +52,11 @@ def test_shot_and_reverse_shot_are_one_scene() -> None:
     assert starts_ms(plan_layers(signals(talk + elsewhere), DEFAULT), Level.SCENE) == [0, 80_000]
 
 
+def test_in_a_film_of_different_shots_every_shot_is_a_scene() -> None:
+    layers = plan_layers(signals([0, 1, 2, 3, 4, 5]), DEFAULT)
+    assert starts_ms(layers, Level.SCENE) == [0, 10_000, 20_000, 30_000, 40_000, 50_000]
+
+
 def test_noise_in_a_static_film_is_no_scene_change() -> None:
     layers = plan_layers(signals([0] * 20, noise=0.002), DEFAULT)
     assert starts_ms(layers, Level.SCENE) == [0]

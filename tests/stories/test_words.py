@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdvs.stories.words import Rarity, clock, content_words, safe_text, same_text_key, sparse_dot, split_sentences
+from fdvs.records import clock
+from fdvs.stories.words import Rarity, content_words, safe_text, same_text_key, sparse_dot, split_sentences
 
 
 @pytest.mark.parametrize(
