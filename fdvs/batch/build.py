@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fdvs.batch.freshness import story_key
+from fdvs.batch.freshness import is_told, is_unchanged
 from fdvs.batch.jobs import Event, Job, Until
 from fdvs.batch.local import default_jobs, run_jobs
 from fdvs.batch.locks import is_held
@@ -17,7 +17,6 @@ from fdvs.media.discover import Found, discover
 from fdvs.records import State
 from fdvs.settings import Settings
 from fdvs.store.library import Store
-from fdvs.store.paths import Fingerprint, PathRow
 
 OnEvent = Callable[[int, int, str, Event], None]
 ENGINES = ("local",)
@@ -83,7 +82,7 @@ def build(
     if dry_run:
         return _dry_run(library, found, settings, started, on_event)
     with Store.open(library, create=True) as store:
-        todo, skipped = _plan(store, found, settings, until, retry_failed)
+        todo, skipped = _plan(store, found, settings, retry_failed)
         jobs = [Job(str(library), path, settings, until) for path in todo]
         _run(jobs, settings, store, on_event)
         rows = {row.path: row for row in status_rows(store, library)}
@@ -91,9 +90,7 @@ def build(
     return BuildReport(mine, skipped, time.monotonic() - started)
 
 
-def _plan(
-    store: Store, found: Sequence[Found], settings: Settings, until: Until, retry_failed: bool
-) -> tuple[list[str], int]:
+def _plan(store: Store, found: Sequence[Found], settings: Settings, retry_failed: bool) -> tuple[list[str], int]:
     """Paths that need a worker, and how many are done already. The others get their row at once."""
     todo: list[str] = []
     skipped = 0
@@ -102,32 +99,15 @@ def _plan(
             record_failure(store, one.path, Event("failed", code=one.code, message=one.message))
             continue
         row = store.find_path(one.path)
-        if row is None or not _unchanged(row):
-            store.record_path(one.path, state=State.PENDING) if row is None else None
-            todo.append(str(one.path))
-        elif row.state is State.FAILED:
-            if retry_failed:
-                todo.append(str(one.path))
-        elif until == "story" and not settings.run.rehash and _is_told(store, row, settings):
+        if row is None:
+            store.record_path(one.path, state=State.PENDING)
+        elif row.state is State.FAILED and is_unchanged(row) and not retry_failed:
+            continue
+        elif is_told(store, row, settings):
             skipped += 1
-        else:
-            todo.append(str(one.path))
+            continue
+        todo.append(str(one.path))
     return todo, skipped
-
-
-def _unchanged(row: PathRow) -> bool:
-    try:
-        return row.fingerprint == Fingerprint.of(row.path)
-    except OSError:
-        return False
-
-
-def _is_told(store: Store, row: PathRow, settings: Settings) -> bool:
-    """Nothing is left to do for this path: content, settings and subtitle files are those of the stored story."""
-    if row.state is not State.DONE or row.video_id is None:
-        return False
-    key = story_key(settings, store.paths_of(row.video_id), store.imported_key(row.video_id))
-    return store.stage_done(row.video_id, "story", key)
 
 
 def _run(jobs: Sequence[Job], settings: Settings, store: Store | None, on_event: OnEvent | None) -> list[Event]:

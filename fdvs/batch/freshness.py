@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fdvs.media.subtitles import find_sidecars
-from fdvs.records import content_id
+from fdvs.records import State, content_id
 from fdvs.settings import Settings
+from fdvs.store.library import Store
+from fdvs.store.paths import Fingerprint, PathRow
 
 # Raise it when a stage makes other records from the same input, so that libraries are brought up to date.
 PIPELINE_VERSION = 1
@@ -26,3 +28,19 @@ def story_key(settings: Settings, paths: Iterable[str], imported_key: str = "") 
             sidecars.add((sidecar.name, facts.st_size, facts.st_mtime_ns))
     names = sorted((ascii(name), size, mtime_ns) for name, size, mtime_ns in sidecars)
     return content_id("story", PIPELINE_VERSION, settings.profile, settings.hash(), names, imported_key)
+
+
+def is_unchanged(row: PathRow) -> bool:
+    """The file at this path is the one that was seen last."""
+    try:
+        return row.fingerprint == Fingerprint.of(row.path)
+    except OSError:
+        return False
+
+
+def is_told(store: Store, row: PathRow, settings: Settings) -> bool:
+    """Nothing is left to do for this path: file, settings and subtitle files are those of the stored story."""
+    if row.state is not State.DONE or row.video_id is None or settings.run.rehash or not is_unchanged(row):
+        return False
+    key = story_key(settings, store.paths_of(row.video_id), store.imported_key(row.video_id))
+    return store.stage_done(row.video_id, "story", key)

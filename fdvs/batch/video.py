@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fdvs.batch.freshness import story_key
+from fdvs.batch.freshness import is_told, story_key
 from fdvs.batch.jobs import UNTIL, Event, Job, Until
 from fdvs.batch.locks import Locks
 from fdvs.captioners.base import Captioner, captioner
@@ -35,7 +35,7 @@ from fdvs.records import Probe, State, Video
 from fdvs.settings import Settings
 from fdvs.store.clips import ClipRow
 from fdvs.store.library import Store
-from fdvs.store.paths import Fingerprint
+from fdvs.store.paths import Fingerprint, PathRow
 from fdvs.stories.imported import ImportedCaption
 from fdvs.stories.tree import build_story
 
@@ -66,6 +66,9 @@ class VideoBuild:
 
     def run(self) -> Event:
         """All stages up to the wanted one; those that are stored are skipped."""
+        row = self._store.find_path(self._path)
+        if row is not None and is_told(self._store, row, self._settings):  # by another build, while this one waited
+            return self._done_before(row)
         fingerprint = Fingerprint.of(self._path)
         known = self._known_id(fingerprint)
         self._store.record_path(self._path, fingerprint, known, state=State.RUNNING)
@@ -94,6 +97,12 @@ class VideoBuild:
             clips_decoded=self._decoded,
             clips_captioned=self._captioned,
         )
+
+    def _done_before(self, row: PathRow) -> Event:
+        assert row.video_id is not None
+        clips = len(self._store.told_clips(row.video_id))
+        duration_ms = self._store.video(row.video_id).duration_ms
+        return Event("done", video_id=row.video_id, duration_ms=duration_ms, clips_done=clips, clips_total=clips)
 
     def _wants(self, stage: Until) -> bool:
         return UNTIL.index(self._job.until) >= UNTIL.index(stage)

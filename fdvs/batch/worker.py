@@ -108,8 +108,11 @@ def main() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
     def emit(event: Event) -> None:
-        out.write(event.dumps() + "\n")
-        out.flush()
+        try:
+            out.write(event.dumps() + "\n")
+            out.flush()
+        except BrokenPipeError:  # the parent is gone; that is no fault of the video's
+            os._exit(1)
 
     emit(handle(Job.loads(line.decode()), emit))
     sys.stderr.flush()
