@@ -147,11 +147,19 @@ def test_two_builds_of_one_library_at_once_end_like_one(films: Path, uninterrupt
         ended = [first.wait(), second.wait()]
     assert [(one.code, "Traceback" in one.err) for one in ended] == [(0, False)] * 2
     for one in ended:
-        assert [row["error"] for row in one.rows.values()] == [None] * 3
+        assert [(row["state"], row["error"]) for row in one.rows.values()] == [("done", None)] * 3
     assert [row["state"] for row in fdvs("status", "-L", library, "--json").rows.values()] == ["done"] * 3
     assert_sound(library)
     assert stored_clips(library) == NUM_CLIPS
     assert stories(library) == stories(uninterrupted)
+
+
+def test_one_content_under_two_paths_is_decoded_once(films: Path, tmp_path: Path) -> None:
+    shutil.copy(films / "one.mp4", tmp_path / "copy.mp4")
+    watched = Watched(tmp_path / "library", films / "one.mp4", tmp_path / "copy.mp4")
+    report = watched.build(MANY_CLIPS, "run.jobs=2")
+    assert did(watched, report) == (0, ["copy.mp4", "one.mp4"], 100, 100)
+    assert [(row.clips_done, row.clips_total) for row in report.rows] == [(100, 100)] * 2
 
 
 # ---------------------------------------------------------------------------------------------------------------------
