@@ -26,6 +26,13 @@ def quarter_turns(picture: VideoFrame) -> int:
     return round(picture.rotation / 90) % 4
 
 
+def brightest(small: NDArray[np.uint8]) -> int:
+    """Luma (0..255) that 98 % of the points of a `[64, 64, 3]` picture do not exceed; a few specks are no light."""
+    luma = small[..., 0].ravel()
+    least = len(luma) * 98 // 100
+    return int(np.partition(luma, least)[least])
+
+
 def pixel_aspect(stream: VideoStream) -> Fraction:
     """Width of a pixel over its height; 1 where it is unknown or nearly square."""
     aspect = stream.sample_aspect_ratio
@@ -77,9 +84,7 @@ class Frame:
         """`[64, 64, 3]` full-range Y, U, V at full chroma resolution, upright; HDR luma as ordinary luma. Kept."""
         if self._small is None:
             picture = self._picture
-            scaled = self._converters.small.reformat(
-                picture, SMALL, SMALL, "yuv444p", interpolation=_AREA, threads=1
-            )
+            scaled = self._converters.small.reformat(picture, SMALL, SMALL, "yuv444p", interpolation=_AREA, threads=1)
             planes = np.asarray(scaled.to_ndarray(), dtype=np.uint8)  # [3, 64, 64]
             if scaled.color_range != _FULL_RANGE and not scaled.format.name.startswith("yuvj"):
                 planes = np.stack((_LUMA_UP[planes[0]], _CHROMA_UP[planes[1]], _CHROMA_UP[planes[2]]))
@@ -90,9 +95,8 @@ class Frame:
         return self._small
 
     def luma_max(self) -> int:
-        """Brightest luma (0..255) of the small picture, its 80 brightest points (2 %) left out."""
-        luma = self.small()[..., 0].ravel()
-        return int(np.partition(luma, -81)[-81])
+        """`brightest` of the small picture."""
+        return brightest(self.small())
 
     def rgb(self, short_side: int | None = None) -> NDArray[np.uint8]:
         """`[H, W, 3]` 8-bit RGB, upright, square pixels, HDR tone-mapped to BT.709.
@@ -123,11 +127,10 @@ class Frame:
         return max(1, round(width * short_side / height)), short_side
 
 
-def _spread(low: int, high: int, centre: int) -> NDArray[np.uint8]:
-    """`[256]` table from limited to full range that keeps `centre` where it is."""
-    values = (np.arange(256) - low) * 255 / (high - low) if not centre else (np.arange(256) - 128) * 255 / 224 + 128
+def _table(values: NDArray[np.float64]) -> NDArray[np.uint8]:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
-_LUMA_UP = _spread(16, 235, 0)
-_CHROMA_UP = _spread(16, 240, 128)
+# Limited to full range: luma 16..235, chroma 16..240 around 128.
+_LUMA_UP = _table((np.arange(256) - 16) * 255 / 219)
+_CHROMA_UP = _table((np.arange(256) - 128) * 255 / 224 + 128)

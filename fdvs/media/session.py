@@ -23,7 +23,7 @@ from fdvs.media.schedule import HIDDEN, SKIP_FRAME, Feed
 
 SkipFrame = Literal["NONE", "DEFAULT", "NONREF", "BIDIR", "NONINTRA", "NONKEY", "ALL"]
 
-# How many clean starts a seek may step back before the file is read from its beginning.
+# How many key pictures a seek may step back before the file is read from its beginning.
 _SEEK_TRIES = 3
 
 
@@ -127,9 +127,9 @@ class Session:
         """Packets beginning with that of `row`; seeks where that is not the file's first."""
         if row == 0:
             return self._container.demux(self._stream)
-        starts = np.flatnonzero(self._index.is_start[: row + 1])[::-1]
-        for start in starts[:_SEEK_TRIES]:
-            found = self._seek(int(start), row)
+        targets = np.flatnonzero(self._index.is_alone[: row + 1])[::-1]
+        for target in targets[:_SEEK_TRIES]:
+            found = self._seek(int(target), row)
             if found is not None:
                 return found
         self._container.close()
@@ -144,9 +144,7 @@ class Session:
         except av.FFmpegError:
             return None
 
-    def _forward_to(
-        self, packets: Iterator[Packet[VideoStream]], row: int
-    ) -> Iterator[Packet[VideoStream]] | None:
+    def _forward_to(self, packets: Iterator[Packet[VideoStream]], row: int) -> Iterator[Packet[VideoStream]] | None:
         pts, size = int(self._index.pts[row]), int(self._index.size[row])
         latest = int(self._index.pts[: row + 1].max())
         for packet in packets:
