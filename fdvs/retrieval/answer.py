@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fdvs.errors import InputError, UnknownBackendError
+from fdvs.errors import InputError, UnknownBackendError, UsageError
 from fdvs.records import Answer, Hit, Level
 from fdvs.retrieval.choice import option_scores, units_of
 from fdvs.retrieval.evidence import confidence, supports, word_weights
@@ -69,7 +69,7 @@ def ask(
     if k < 1:
         raise InputError(f"k must be at least 1, got {k}")
     if options and (len(options) < 2 or not all(option.strip() for option in options)):
-        raise InputError("multiple choice needs two or more options, none of them empty")
+        raise UsageError("multiple choice needs two or more options, none of them empty")
     asked = check_query(question)
     with store.reading():
         if video_id is None and len(videos := store.video_names()) == 1:

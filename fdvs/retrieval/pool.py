@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fdvs.errors import InputError
+from fdvs.errors import UsageError
 from fdvs.records import Level
 from fdvs.retrieval.questions import telling
 from fdvs.store.library import Store
@@ -97,11 +97,11 @@ def check_query(query: str) -> str:
     """The query without what no encoder wants (NUL, broken characters, surrounding space), cut to a sane length.
 
     Raises:
-        InputError: nothing is left.
+        UsageError: nothing is left.
     """
     clean = query.replace("\x00", " ").encode("utf-8", "replace").decode().strip()
     if not clean:
-        raise InputError("the query is empty")
+        raise UsageError("the query is empty")
     return clean[:_MAX_QUERY_CHARS]
 
 

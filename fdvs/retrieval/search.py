@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from fdvs.errors import InputError
+from fdvs.errors import InputError, UsageError
 from fdvs.records import Hit, Level
 from fdvs.retrieval.pool import Query, Scored
 from fdvs.store.library import Store
@@ -106,7 +106,7 @@ def parse_level(level: str) -> Level | None:
     try:
         return Level(level)
     except ValueError:
-        raise InputError(f"unknown level {level!r}; known: {ANY_LEVEL}, {', '.join(Level)}") from None
+        raise UsageError(f"unknown level {level!r}; known: {ANY_LEVEL}, {', '.join(Level)}") from None
 
 
 def _choose(asked: Query, ranked: Sequence[Scored], scope: Scope) -> list[Found]:
