@@ -39,11 +39,12 @@ class Importer:
 
     def guarded(self, file: Path, video: str | None) -> list[StatusRow]:
         """`run`, or `add_to` where a video is named; a file that cannot be used is a failed row."""
+        if not file.exists():
+            return [_failed(file, "not_found", f"{file} does not exist")]
         try:
             return self.run(file) if video is None else self.add_to(file, video)
         except InputError as error:
-            code = "unreadable" if file.exists() else "not_found"
-            return [StatusRow(file.name, str(file.absolute()), None, State.FAILED, 0, None, (), code, str(error))]
+            return [_failed(file, "unreadable", str(error))]
 
     def run(self, file: Path) -> list[StatusRow]:
         """One row per video that the file tells of.
@@ -150,6 +151,10 @@ def _with_added(captions: Sequence[Caption], added: Sequence[Caption]) -> tuple[
     known = {caption.id for caption in old}
     both = [*old, *(caption for caption in added if caption.id not in known)]
     return (*own, *(both or gaps))
+
+
+def _failed(file: Path, code: str, message: str) -> StatusRow:
+    return StatusRow(file.name, str(file.absolute()), None, State.FAILED, 0, None, (), code, message)
 
 
 def _row(video: Video, clips: int) -> StatusRow:

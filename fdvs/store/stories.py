@@ -82,6 +82,7 @@ class StoryRows(ClipRows):
         leaves = [node for node in record.nodes if not node.children]
         with self.writing():
             self.put_video(record.video)
+            self.plan_video(record.video.id, EXPORTED, EXPORTED, clips_total=len(leaves))
             for ordinal, leaf in enumerate(leaves):
                 clip = Clip(leaf.id, record.video.id, leaf.span, leaf.span.start_ms, ())
                 row = ClipRow(ordinal, clip, captions=tuple(captions[leaf.id]))
