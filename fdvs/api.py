@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from fdvs.batch.jobs import Until
 from fdvs.batch.report import BuildReport, StatusRow
-from fdvs.errors import InputError
+from fdvs.errors import AmbiguousError, InputError, NotFoundError
 from fdvs.records import Answer, Caption, Clip, DuplicateGroup, FrameSelection, Hit, StoryRecord, Video
 from fdvs.redundancy.report import RedundancyReport
 from fdvs.retrieval.story_file import Story
@@ -221,11 +221,29 @@ class Library:
         return written
 
     def forget(self, video: str) -> str:
-        """Remove a video everywhere (not the file itself); returns its name."""
-        found = self._store.resolve_video(video)
+        """Remove a video everywhere (not the file itself); returns its name.
+
+        A path that never became a video (a name mistyped in a build) is removed by its path or file name too.
+        """
+        try:
+            found = self._store.resolve_video(video)
+        except NotFoundError:
+            return self._forget_path(video)
         for path in self._store.forget(found.id):
             path.unlink(missing_ok=True)
         return found.name
+
+    def _forget_path(self, name: str) -> str:
+        """Drop the paths of that name, or that one path, behind which no video is known."""
+        here = os.path.abspath(name)  # noqa: PTH100  # normalises `..`, which Path.absolute() does not
+        rows = [row.path for row in self._store.path_rows() if row.video_id is None]
+        paths = [path for path in rows if path == here] or [path for path in rows if Path(path).name == name]
+        if not paths:
+            self._store.resolve_video(name)  # says what is missing
+        if len(paths) > 1:
+            raise AmbiguousError("\n".join([f"{name!r} fits {len(paths)} paths:", *(f"  {path}" for path in paths)]))
+        self._store.forget_path(paths[0])
+        return name
 
     def relink(self, folder: Path | str) -> tuple[list[tuple[str, str]], list[str]]:
         """Find moved files by content.

@@ -16,6 +16,7 @@ from fdvs.errors import BackendUnavailableError, UnknownBackendError, UsageError
 from fdvs.media.discover import Found, discover
 from fdvs.records import State
 from fdvs.settings import Settings
+from fdvs.store.database import DATABASE_NAME
 from fdvs.store.library import Store
 
 OnEvent = Callable[[int, int, str, Event], None]
@@ -79,6 +80,8 @@ def build(
         raise UsageError(f"unknown engine {engine!r}; known: {', '.join(ENGINES)}")
     check_backends(settings)
     found = discover(inputs)
+    if not found:  # makes no library either
+        return BuildReport((), 0, time.monotonic() - started)
     if dry_run:
         return _dry_run(library, found, settings, started, on_event)
     with Store.open(library, create=True) as store:
@@ -128,10 +131,15 @@ def _run(jobs: Sequence[Job], settings: Settings, store: Store | None, on_event:
 def _dry_run(
     library: Path, found: Sequence[Found], settings: Settings, started: float, on_event: OnEvent | None
 ) -> BuildReport:
-    jobs = [Job(str(library), str(one.path), settings, "probe", dry_run=True) for one in found if one.code is None]
-    ends = dict(zip((job.path for job in jobs), _run(jobs, settings, None, on_event), strict=True))
+    told = _told_rows(library, found, settings)
+    paths = [str(one.path) for one in found if one.code is None and str(one.path) not in told]
+    jobs = [Job(str(library), path, settings, "probe", dry_run=True) for path in paths]
+    ends = dict(zip(paths, _run(jobs, settings, None, on_event), strict=True))
     rows = []
     for one in found:
+        if str(one.path) in told:
+            rows.append(told[str(one.path)])
+            continue
         end = ends.get(str(one.path)) or Event("failed", code=one.code or "crashed", message=one.message)
         failed = end.kind == "failed"
         rows.append(
@@ -146,7 +154,17 @@ def _dry_run(
                 message=end.message if failed else "",
             )
         )
-    return BuildReport(tuple(rows), 0, time.monotonic() - started)
+    return BuildReport(tuple(rows), len(told), time.monotonic() - started)
+
+
+def _told_rows(library: Path, found: Sequence[Found], settings: Settings) -> dict[str, StatusRow]:
+    """Rows of the paths that a build would skip, by path; none where there is no library yet."""
+    if not (library / DATABASE_NAME).is_file():
+        return {}
+    with Store.open(library, create=False) as store:
+        known = {str(one.path): store.find_path(one.path) for one in found if one.code is None}
+        told = {path for path, row in known.items() if row is not None and is_told(store, row, settings)}
+        return {row.path: row for row in status_rows(store, library) if row.path is not None and row.path in told}
 
 
 def status_rows(store: Store, library: Path) -> list[StatusRow]:

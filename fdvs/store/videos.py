@@ -66,7 +66,8 @@ class VideoRows(PathRows):
                     lines = (f"  {video.id[:12]}  {', '.join(video.paths) or video.name}" for video in found)
                     raise AmbiguousError("\n".join([f"{name!r} fits {len(found)} videos:", *lines]))
         raise NotFoundError(
-            f"no video {name!r} in {self.where} (file name, path or at least {MIN_ID_PREFIX} of its id)"
+            f"no video {name!r} in {self.where}; name one by file name, path or the first {MIN_ID_PREFIX} or more "
+            "characters of its id (`fdvs status` lists them)"
         )
 
     def plan_video(self, video_id: str, clips_hash: str, captions_hash: str, *, clips_total: int) -> None:
