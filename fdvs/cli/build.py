@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from fdvs.api import Library
     from fdvs.batch.report import BuildReport
 
+STORY_LINES = 12  # of the first story, to show what came out
+
 
 def build(
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="Video files, or folders to search.")],
@@ -40,7 +42,10 @@ def build(
     assignments: SetOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Turn videos into stories. Done work is skipped; an interrupted build goes on where it stopped."""
+    """Turn videos into stories.
+
+    Done work is skipped; an interrupted build goes on where it stopped.
+    """
     from fdvs.api import Library
     from fdvs.batch.jobs import UNTIL
     from fdvs.cli.progress import Progress
@@ -82,35 +87,45 @@ def build(
         if as_json:
             print_json(report.to_json())
         else:
-            _print_report(report, opened, dry_run=dry_run, complete=until == "story")
+            _print_report(report, opened, dry_run=dry_run, until=until)
+    if not report.rows:
+        note("fdvs: no videos found; name video files, or folders that hold some")
+    elif report.failed and not dry_run:
+        note("Failed inputs are tried again when they change, or all of them with --retry-failed.")
     return report.exit_code
 
 
-def _print_report(report: BuildReport, library: Library, *, dry_run: bool, complete: bool) -> None:
+def _print_report(report: BuildReport, library: Library, *, dry_run: bool, until: str) -> None:
     from fdvs.cli.tables import status_table
 
     if not report.rows:
-        note("no videos found: name video files, or a folder that holds some")
         return
     for line in status_table(report.rows):
         typer.echo(line)
     if dry_run:
-        typer.echo("Nothing was written (--dry-run).")
+        todo = len(report.rows) - report.done - report.failed
+        typer.echo(f"{todo} to build, {report.done} done already, {report.failed} cannot be read; nothing was written")
         return
-    typer.echo(f"{report.done} done ({report.skipped} already), {report.failed} failed, {report.seconds:.1f} s")
+    stopped = len(report.rows) - report.done - report.failed
+    until_told = f"{stopped} stopped after {until}, " if stopped else ""
+    typer.echo(
+        f"{report.done} done ({report.skipped} already), {until_told}{report.failed} failed, {report.seconds:.1f} s"
+    )
     typer.echo(f"Library: {library.path}")
-    if complete and report.done:
+    if until == "story" and report.done:
         _print_first_lines(library, report)
-    if report.failed:
-        note("Failed inputs are not tried again until they change; --retry-failed tries them all.")
 
 
 def _print_first_lines(library: Library, report: BuildReport) -> None:
+    from fdvs.cli.tables import how_to_read
+
     first = next(row for row in report.rows if row.state == "done" and row.video_id)
     assert first.video_id is not None
-    shown = library.story(first.video_id).render("tree").splitlines()
+    story = library.story(first.video_id)
+    lines = story.render("tree").splitlines()
     typer.echo("")
-    for line in shown[:8]:
+    for line in lines[:STORY_LINES]:
         typer.echo(line)
-    if len(shown) > 8:
-        typer.echo(f"… the whole story: fdvs story {first.video_id[:8]} -L {library.path}")
+    is_unique = sum(video.name == story.video.name for video in library.videos()) == 1
+    command = how_to_read(story.video.name if is_unique else first.video_id[:8], library.path)
+    typer.echo(f"{'…' if len(lines) > STORY_LINES else ''}\nRead on: {command}".lstrip("\n"))

@@ -14,11 +14,13 @@ FORMATS = ("json", "md")
 
 
 def export(
-    video: Annotated[str | None, typer.Argument(metavar="[VIDEO]", help="File name, path or id prefix.")] = None,
+    video: Annotated[str | None, typer.Argument(metavar="VIDEO", help="File name, path or id prefix.")] = None,
     library: LibraryOption = DEFAULT_LIBRARY,
-    every: Annotated[bool, typer.Option("--all", help="Every video, one file each (-o names a folder).")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every story, one file each; -o names the folder.")] = False,
     form: Annotated[str, typer.Option("--format", help="json or md.")] = "json",
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="File, or folder with --all.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="File, or folder with --all. Default: standard output.")
+    ] = None,
 ) -> int:
     """Write stories as JSON (schema fdvs-story/1) or Markdown."""
     if form not in FORMATS:
@@ -37,5 +39,8 @@ def export(
             return 0
         assert output is not None
         written = opened.export_all(form=form, folder=output)
-        note(f"wrote {len(written)} files to {output}")
-    return 0 if written else 1
+    if not written:
+        note(f"fdvs: {library} holds no stories yet; `fdvs build` makes them")
+        return 1
+    note(f"wrote {len(written)} {'story' if len(written) == 1 else 'stories'} to {output}")
+    return 0

@@ -13,7 +13,10 @@ def forget(
     video: Annotated[str, typer.Argument(metavar="VIDEO", help="File name, path or the start of the id.")],
     library: LibraryOption = DEFAULT_LIBRARY,
 ) -> int:
-    """Remove a video everywhere: story, captions, vectors, thumbnails. The video file itself is not touched."""
+    """Remove a video from the library.
+
+    Its story, captions, vectors and thumbnails go; the video file itself is not touched.
+    """
     with open_library(library) as opened:
         name = opened.forget(video)
     note(f"forgot {name}")

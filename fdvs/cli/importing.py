@@ -18,7 +18,10 @@ def import_captions(
     assignments: SetOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Make stories from captions alone, or add captions to a built video."""
+    """Bring in captions made elsewhere, or exported stories.
+
+    Without --video they become stories of their own; with it they are added to that video, whose story is told anew.
+    """
     from fdvs.api import Library
     from fdvs.cli.tables import status_table
 

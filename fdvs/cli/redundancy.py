@@ -11,21 +11,25 @@ from fdvs.errors import UsageError
 
 
 def redundancy(
-    video: Annotated[str | None, typer.Argument(metavar="[VIDEO]", help="File name, path or id prefix.")] = None,
+    video: Annotated[str | None, typer.Argument(metavar="VIDEO", help="File name, path or id prefix.")] = None,
     library: LibraryOption = DEFAULT_LIBRARY,
     every: Annotated[bool, typer.Option("--all", help="All videos together.")] = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Frames and captions that were set aside as repeats, each with the one that stands for it."""
+    """What was set aside as a repeat, and what stands for it.
+
+    Frames, clips and captions, each with the rule that applied, the one it repeats and how similar they are.
+    """
     from fdvs.cli.tables import redundancy_lines
 
     if (video is None) == (not every):
         raise UsageError("name one VIDEO, or --all")
     with open_library(library) as opened:
         report = opened.redundancy(video)
+        names = {one.id: one.name for one in opened.videos()}
     if as_json:
         print_json(report.to_json())
         return 0
-    for line in redundancy_lines(report):
+    for line in redundancy_lines(report, names):
         typer.echo(line)
     return 0

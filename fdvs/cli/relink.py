@@ -14,7 +14,7 @@ def relink(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the videos are now.")],
     library: LibraryOption = DEFAULT_LIBRARY,
 ) -> int:
-    """Find moved videos again by their content and mend their paths."""
+    """Find moved videos again by their content."""
     from fdvs.stories.render import safe_text
 
     with open_library(library) as opened:

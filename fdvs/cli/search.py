@@ -15,19 +15,20 @@ def search(
     k: Annotated[int, typer.Option("-k", min=1, help="At most this many hits.")] = 10,
     level: Annotated[str, typer.Option(help="any, clip, scene, chapter, part or video.")] = "any",
     video: Annotated[str | None, typer.Option("--video", help="Only in this video.")] = None,
-    min_similarity: Annotated[float | None, typer.Option(help="Drop hits below this cosine.")] = None,
+    min_similarity: Annotated[float | None, typer.Option(help="Leave out hits with a lower cosine.")] = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Moments that fit the query, best first, over all levels of all stories."""
+    """Find moments in all stories, best first."""
     from fdvs.cli.tables import hit_lines
 
     with open_library(library) as opened:
         hits = opened.search(query, k=k, level=level, video=video, min_similarity=min_similarity)
+        is_empty = not hits and not opened.videos()
     if as_json:
         print_json({"query": query, "hits": [hit.to_json() for hit in hits]})
         return 0
     if not hits:
-        typer.echo("No moment fits.")
+        typer.echo("The library is empty." if is_empty else "No moment fits.")
     for number, hit in enumerate(hits, 1):
         for line in hit_lines(number, hit):
             typer.echo(line)

@@ -16,7 +16,10 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Show again every two seconds until all is done.")] = False,
     as_json: JsonOption = False,
 ) -> int:
-    """State, clips done, warnings and errors of every path the library knows."""
+    """Show what the library holds and how far it is.
+
+    One row for every path: state, clips done, warnings, error.
+    """
     import time
 
     from fdvs.cli.tables import status_table

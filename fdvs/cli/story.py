@@ -23,5 +23,5 @@ def story(
     if chosen not in FORMATS:
         raise UsageError(f"unknown format {chosen!r}; known: {', '.join(FORMATS)}")
     with open_library(library) as opened:
-        typer.echo(opened.story(video).render(chosen), nl=chosen != "json")
+        typer.echo(opened.story(video).render(chosen), nl=False)
     return 0

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fdvs.records import Hit, Level, State, clock
+from fdvs.cli.common import DEFAULT_LIBRARY
+from fdvs.records import Answer, Hit, Level, State, clock
 from fdvs.stories.render import safe_text
 
 if TYPE_CHECKING:
     from fdvs.batch.report import StatusRow
-    from fdvs.redundancy.report import RedundancyReport
+    from fdvs.redundancy.report import RedundancyReport, Removed
 
 NAME_WIDTH = 44
 TEXT_WIDTH = 96
@@ -46,20 +50,69 @@ def hit_lines(number: int, hit: Hit) -> list[str]:
     times = f"{clock(hit.span.start_ms)}–{clock(hit.span.end_ms)}"
     title = f"  {safe_text(hit.title)}" if hit.title and hit.level is not Level.CLIP else ""
     head = f"{number:>2}. {safe_text(hit.video)}  {times}  [{hit.level}, similarity {hit.similarity:.2f}]{title}"
-    body = textwrap.wrap(_short(safe_text(hit.text), 400), TEXT_WIDTH, initial_indent="    ", subsequent_indent="    ")
+    body = text_lines(_short(safe_text(hit.text), 400), "    ")
     also = [f"    also at {', '.join(clock(span.start_ms) for span in hit.also)}"] if hit.also else []
     return [head, *body, *also]
 
 
-def redundancy_lines(report: RedundancyReport) -> list[str]:
-    """Totals first, then every removed frame or caption with its neighbour."""
+def redundancy_lines(report: RedundancyReport, names: Mapping[str, str]) -> list[str]:
+    """Totals first, then every removed frame, clip or caption with what it repeats; `names` are those of the videos.
+
+    Neighbours that repeat the same are one line.
+    """
     lines = [
         f"frames: {report.frames_kept} of {report.frames_sampled} kept; "
         f"captions: {report.captions_kept} of {report.captions_total} kept"
     ]
-    lines.extend(
-        f"  {_precise(item.span.start_ms)}  {item.kind}  like {_precise(item.kept_span.start_ms)}  "
-        f"similarity {item.similarity:.3f}  ({item.rule})"
-        for item in report.removed
-    )
+    shown = None
+    for _, run in groupby(report.removed, lambda item: (item.video_id, item.kept_id, item.rule, _noun(item))):
+        items = list(run)
+        if report.video is None and items[0].video_id != shown:
+            shown = items[0].video_id
+            lines.append(safe_text(names.get(shown, shown[:8])))
+        lines.append(_repeats_line(items, names))
     return lines
+
+
+def _noun(item: Removed) -> str:
+    return {"frame": "frame", "clip": "clip", "cap": "caption"}.get(item.id.partition("-")[0], f"{item.kind} repeat")
+
+
+def _repeats_line(items: Sequence[Removed], names: Mapping[str, str]) -> str:
+    """`0:00.6–0:05.0   7 frames    like 0:00.0  similarity 0.998–1.000  (greedy)`"""
+    first = items[0]
+    span = f"{_precise(first.span.start_ms)}–{_precise(items[-1].span.end_ms)}"
+    what = f"{len(items)} {_noun(first)}{'' if len(items) == 1 else 's'}"
+    elsewhere = first.kept_video_id != first.video_id
+    where = f"{safe_text(names.get(first.kept_video_id, first.kept_video_id[:8]))} " if elsewhere else ""
+    low, high = (f"{pick(item.similarity for item in items):.3f}" for pick in (min, max))
+    similarity = low if low == high else f"{low}–{high}"
+    return (
+        f"  {span:<17}  {what:<11}  like {where}{_precise(first.kept_span.start_ms)}  "
+        f"similarity {similarity}  ({first.rule})"
+    )
+
+
+def text_lines(text: str, indent: str = "") -> list[str]:
+    """Untrusted text, safe and wrapped."""
+    return textwrap.wrap(safe_text(text), TEXT_WIDTH, initial_indent=indent, subsequent_indent=indent)
+
+
+def answer_lines(answer: Answer, options: Sequence[str]) -> list[str]:
+    """The answer, how likely each option is, and the moments it rests on (or those that came nearest)."""
+    lines = ["No answer: nothing in the stories supports one."] if answer.text is None else text_lines(answer.text)
+    if answer.option_scores is not None and not answer.abstained:
+        lines += [
+            f"    {score:.2f}  {safe_text(text)}" for text, score in zip(options, answer.option_scores, strict=True)
+        ]
+    if answer.citations:
+        lines.append("Nearest:" if answer.abstained else "From:")
+    for number, hit in enumerate(answer.citations, 1):
+        lines += hit_lines(number, hit)
+    return lines
+
+
+def how_to_read(name: str, library: Path) -> str:
+    """The command that prints a story, ready to be pasted."""
+    where = [] if library == DEFAULT_LIBRARY else ["-L", str(library)]
+    return shlex.join(["fdvs", "story", safe_text(name), *where])

@@ -14,6 +14,7 @@ class Removed:
     """One frame, clip or caption that was set aside. `kind` is `visual` or `textual`."""
 
     id: str
+    video_id: str
     kind: str
     span: Span
     kept_id: str
@@ -75,6 +76,7 @@ def removed_frames(clip: Clip, selection: FrameSelection) -> Iterator[Removed]:
         if time_ms not in kept:
             yield Removed(
                 id=frame_id(clip.id, time_ms),
+                video_id=clip.video_id,
                 kind="visual",
                 span=spans[time_ms],
                 kept_id=frame_id(clip.id, reference_ms),
@@ -91,6 +93,7 @@ def removed_members(groups: Sequence[DuplicateGroup]) -> Iterator[Removed]:
         for member in group.members:
             yield Removed(
                 id=member.id,
+                video_id=member.video_id,
                 kind=group.kind,
                 span=member.span,
                 kept_id=group.representative_id,
