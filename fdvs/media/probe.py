@@ -92,7 +92,7 @@ def _facts(
         pixel_format=form.name if form else "",
         width=width,
         height=height,
-        rotation_deg=turns * 90,
+        rotation_deg=-turns % 4 * 90,  # clockwise, as in the usual `rotate` tag
         bit_depth=max((component.bits for component in components), default=8),
         transfer=_TRANSFERS.get(int(transfer), "unknown"),
         stream_index=stream.index,
