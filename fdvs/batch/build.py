@@ -15,7 +15,7 @@ from fdvs.batch.worker import path_lock, record_failure
 from fdvs.errors import BackendUnavailableError, UnknownBackendError, UsageError
 from fdvs.media.discover import Found, discover
 from fdvs.records import State
-from fdvs.settings import Settings
+from fdvs.settings import RunSettings, Settings
 from fdvs.store.database import DATABASE_NAME
 from fdvs.store.library import Store
 
@@ -29,16 +29,13 @@ def check_backends(settings: Settings) -> None:
     Raises:
         UnknownBackendError, UsageError, BackendUnavailableError.
     """
-    from fdvs.captioners.base import known_captioners
+    from fdvs.captioners.base import check_captioner
     from fdvs.encoders import pictures, text
-    from fdvs.media.reader import DECODERS
 
-    if settings.captions.captioner not in known_captioners():
-        raise UnknownBackendError("captioner", settings.captions.captioner, known_captioners())
+    check_captioner(settings.captions.captioner)
     if settings.story.writer not in ("builtin", "auto"):
         raise UnknownBackendError("writer", settings.story.writer, ["builtin", "auto"])
-    if settings.run.decoder not in DECODERS:
-        raise UnknownBackendError("decoder", settings.run.decoder, list(DECODERS))
+    _check_decoder(settings.run.decoder)
     if settings.captions.screen_text == "on":
         raise BackendUnavailableError("on-screen text is not read yet in this release: use --screen-text off")
     for role, spec, module in (
@@ -48,6 +45,15 @@ def check_backends(settings: Settings) -> None:
         name = spec.partition(":")[0]
         if name not in {*module.PLAIN, *module.WITH_ARGUMENT}:
             raise UnknownBackendError(role, name, [*module.PLAIN, *module.WITH_ARGUMENT])
+
+
+def _check_decoder(name: str) -> None:
+    if name == RunSettings().decoder:
+        return  # always there; looking would load it
+    from fdvs.media.reader import DECODERS
+
+    if name not in DECODERS:
+        raise UnknownBackendError("decoder", name, list(DECODERS))
 
 
 def build(

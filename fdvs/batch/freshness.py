@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from fdvs.media.subtitles import find_sidecars
 from fdvs.records import State, content_id
 from fdvs.settings import Settings
 from fdvs.store.library import Store
@@ -18,6 +17,8 @@ PIPELINE_VERSION = 1
 def story_key(settings: Settings, paths: Iterable[str], imported_key: str = "") -> str:
     """Equal as long as the settings, the subtitle files beside the video's paths (name, size, date) and the captions
     added to it (`Store.imported_key`) are."""
+    from fdvs.media.subtitles import find_sidecars  # here: it brings FFmpeg along, which a first build's parent spares
+
     sidecars = set()
     for path in paths:
         for sidecar in find_sidecars(Path(path)):

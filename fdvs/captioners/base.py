@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
 
 from fdvs.captioners.facts import PictureFacts
 from fdvs.errors import UnknownBackendError
@@ -18,6 +14,11 @@ from fdvs.records import Caption, Clip
 from fdvs.settings import CaptionSettings
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+    import numpy as np
+    from numpy.typing import NDArray
+
     from fdvs.media.subtitles import Cue
 
 GROUP = "fdvs.captioners"
@@ -62,9 +63,23 @@ class Captioner(Protocol):
         ...
 
 
+def check_captioner(name: str) -> None:
+    """UnknownBackendError, which lists the known names, unless `captioner` takes this one. Other packages are only
+    looked through for a name that is not ours."""
+    if name != "auto" and name not in BUILT_IN and name not in (known := known_captioners()):
+        raise UnknownBackendError("captioner", name, known)
+
+
 def known_captioners() -> list[str]:
     """All names that `captioner` takes, `auto` included."""
-    return sorted({"auto", *BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
+    return sorted({"auto", *BUILT_IN, *(point.name for point in _plugins())})
+
+
+def _plugins() -> Iterable[EntryPoint]:
+    """Captioners of other packages."""
+    from importlib.metadata import entry_points
+
+    return entry_points(group=GROUP)
 
 
 def captioner(settings: CaptionSettings, settings_hash: str) -> Captioner:
@@ -84,9 +99,9 @@ def captioner(settings: CaptionSettings, settings_hash: str) -> Captioner:
         module, _, attribute = BUILT_IN[name].partition(":")
         build = getattr(import_module(module), attribute)
     else:
-        points = list(entry_points(group=GROUP, name=name))
-        if not points:
+        point = next((point for point in _plugins() if point.name == name), None)
+        if point is None:
             raise UnknownBackendError("captioner", name, known_captioners())
-        build = points[0].load()
+        build = point.load()
     made: Captioner = build(settings, settings_hash)
     return made

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, cast
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Protocol, cast
 
 from fdvs.encoders.registry import build
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 PLAIN = {"minilm": "fdvs.encoders.minilm:MiniLM"}
 WITH_ARGUMENT = {"sentence-transformers": "fdvs.encoders.sentence_transformers:SentenceTransformersEncoder"}

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fdvs.errors import InputError
 from fdvs.records import Answer, Hit, StoryNode, StoryRecord, Video
 from fdvs.store.library import Store
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from fdvs.encoders.text import TextEncoder
 
 DEFAULT_ENCODER = "minilm"
@@ -124,6 +124,8 @@ class Story:
 def node_vectors(nodes: Sequence[StoryNode], encoder: TextEncoder) -> dict[str, NDArray[np.float32]]:
     """{node id: unit vector} as a build makes them: a clip's is its text's, a higher node's the normalised mean of its
     sentences'. A node without text has none."""
+    import numpy as np
+
     told = [node for node in nodes if node.text.strip()]
     parts = {node.id: [s.text for s in node.sentences] if node.children else [node.text] for node in told}
     texts = list(dict.fromkeys(text for part in parts.values() for text in part))

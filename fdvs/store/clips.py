@@ -7,19 +7,20 @@ import os
 import re
 import sqlite3
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from fdvs.errors import InputError, NotFoundError
 from fdvs.records import Caption, CaptionKind, Clip, FrameSelection, Outcome, Span
 from fdvs.store.database import THUMBNAIL_FOLDER
 from fdvs.store.rows import json_column, selection_column, selection_value, text_column, vector_column, vector_value
 from fdvs.store.videos import VideoRows
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _FILE_SAFE = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
@@ -94,8 +95,13 @@ class ClipRows(VideoRows):
                 "picture, picture_model FROM clips WHERE video_id = ? AND clips_hash = ? ORDER BY ordinal",
                 (video_id, clips_hash),
             ).fetchall()
-            captions = {} if captions_hash is None else _captions(db, video_id, clips_hash, captions_hash)
+            captions = {} if captions_hash is None else _captions_by_clip(db, video_id, clips_hash, captions_hash)
         return [_clip_row(row, video_id, captions.get(row[0])) for row in rows]
+
+    def stored_captions(self, video_id: str, clips_hash: str, captions_hash: str) -> tuple[Caption, ...]:
+        """All captions of the clips stored under these settings, by clip and order: `stored_clips` without the rest."""
+        with self.reading() as db:
+            return tuple(caption for _, caption in _captions(db, video_id, clips_hash, captions_hash))
 
     def thumbnail_path(self, clip_id: str) -> Path | None:
         """The clip's thumbnail file, or None where there is none."""
@@ -164,7 +170,7 @@ def _put_captions(db: sqlite3.Connection, clip_key: int, captions_hash: str, cap
     )
 
 
-def _captions(
+def _captions_by_clip(
     db: sqlite3.Connection, video_id: str, clips_hash: str, captions_hash: str
 ) -> dict[int, tuple[Caption, ...]]:
     """{clip key: captions in their order} of every clip captioned under `captions_hash`."""
@@ -174,6 +180,15 @@ def _captions(
         (video_id, clips_hash, captions_hash),
     )
     found: dict[int, list[Caption]] = {key: [] for (key,) in keys}
+    for key, caption in _captions(db, video_id, clips_hash, captions_hash):
+        found[key].append(caption)
+    return {key: tuple(captions) for key, captions in found.items()}
+
+
+def _captions(
+    db: sqlite3.Connection, video_id: str, clips_hash: str, captions_hash: str
+) -> Iterator[tuple[int, Caption]]:
+    """(clip key, caption), by clip and order."""
     rows = db.execute(
         "SELECT c.key, t.id, c.id, t.start_ms, t.end_ms, t.kind, t.text, t.outcome, t.reason, t.backend, "
         "t.settings_hash FROM clips c JOIN captions t ON t.clip_key = c.key "
@@ -181,7 +196,8 @@ def _captions(
         (video_id, clips_hash, captions_hash),
     )
     for key, caption_id, clip_id, start_ms, end_ms, kind, text, outcome, reason, backend, settings_hash in rows:
-        found[key].append(
+        yield (
+            key,
             Caption(
                 id=caption_id,
                 clip_id=clip_id,
@@ -192,9 +208,8 @@ def _captions(
                 reason=reason,
                 backend=backend,
                 settings_hash=settings_hash,
-            )
+            ),
         )
-    return {key: tuple(captions) for key, captions in found.items()}
 
 
 def _clip_row(row: Sequence[Any], video_id: str, captions: tuple[Caption, ...] | None) -> ClipRow:

@@ -8,13 +8,14 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from fdvs.errors import InputError
 from fdvs.records import DuplicateGroup, DuplicateMember, FrameSelection, Probe, Sentence, Span
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _SPACES = re.compile(r"\s+")
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -45,12 +46,16 @@ def json_column(value: object) -> str:
 
 def vector_column(vector: NDArray[np.float32]) -> bytes:
     """float32, little-endian, whatever the machine."""
+    import numpy as np
+
     if vector.ndim != 1 or not vector.size or not np.isfinite(vector).all():
         raise InputError(f"a vector is one row of finite numbers, got shape {vector.shape}")
     return vector.astype("<f4").tobytes()
 
 
 def vector_value(column: bytes) -> NDArray[np.float32]:
+    import numpy as np
+
     return np.frombuffer(column, dtype="<f4").astype(np.float32)
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from fdvs.records import Level, Sentence, Span
 from fdvs.store.rows import path_value, sentences_value, vector_value
 from fdvs.store.stories import StoryRows
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _MAX_BOUND = 900  # SQLite before 3.32 binds at most 999 values in one statement
 
@@ -134,6 +135,8 @@ class SearchRows(StoryRows):
 
         Read both inside one `reading()`, so that they fit together.
         """
+        import numpy as np
+
         with self._vocabulary("instance") as table:
             rows = self._db.execute(f"SELECT doc FROM {table}")  # noqa: S608
             return np.fromiter((row[0] for row in rows), np.int64, count=num_occurrences)

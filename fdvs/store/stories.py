@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from fdvs.errors import InputError, NotFoundError
 from fdvs.records import Caption, Clip, DuplicateGroup, Level, Span, StoryNode, StoryRecord
@@ -22,6 +19,10 @@ from fdvs.store.rows import (
     text_key,
     vector_column,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 STORY_STAGE = "story"
 EXPORTED = "exported"  # clips and captions hash of a story that came from a file
@@ -121,10 +122,9 @@ class StoryRows(ClipRows):
             if told is None:
                 raise NotFoundError(f"{video.name} has no story yet; `fdvs build` writes it")
             clips_hash, captions_hash, settings = told
-            rows = self.stored_clips(video_id, clips_hash, captions_hash)
+            captions = self.stored_captions(video_id, clips_hash, captions_hash)
             nodes = _nodes(db, video_id)
             groups = _groups(db, "video_id = ?", video_id)
-        captions = tuple(caption for row in rows for caption in row.captions or ())
         return StoryRecord(video, json.loads(settings), captions, nodes, groups)
 
     def nodes(self, video_id: str) -> tuple[StoryNode, ...]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fdvs.records import Caption, CaptionKind, Clip, Outcome
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from fdvs.captioners.measures import PictureFacts
 
 MEASURED = "builtin"  # the back end whose captions are measured facts in words

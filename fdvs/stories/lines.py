@@ -10,13 +10,15 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from fdvs.records import Caption, CaptionKind, Sentence, clock
 from fdvs.stories.evidence import MEASURED, ClipEvidence
 from fdvs.stories.words import ENDS, one_line, same_text_key, split_sentences
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 SEEN = (CaptionKind.VISUAL, CaptionKind.ACTION, CaptionKind.OBJECTS, CaptionKind.SCREEN_TEXT)
 _PAUSE_MS = 2000  # a longer silence ends an utterance

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from importlib import metadata
 from importlib.metadata import EntryPoint, EntryPoints
 from typing import Any
 
@@ -86,7 +87,7 @@ def test_other_packages_can_bring_captioners(monkeypatch: pytest.MonkeyPatch) ->
     def entry_points(**wanted: Any) -> EntryPoints:
         return EntryPoints([point]).select(**wanted)
 
-    monkeypatch.setattr(base, "entry_points", entry_points)
+    monkeypatch.setattr(metadata, "entry_points", entry_points)
 
     assert isinstance(captioner(CaptionSettings(captioner="theirs"), "hash"), BuiltinCaptioner)
     assert "theirs" in known_captioners()
