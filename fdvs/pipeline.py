@@ -65,7 +65,6 @@ class DescribedClip:
     facts: PictureFacts
     frames: tuple[NDArray[np.uint8], ...]
     thumbnail: bytes | None
-    warnings: tuple[str, ...]
 
 
 def hash_file(path: Path) -> str:
@@ -140,13 +139,13 @@ def describe_clips(
                 facts=facts.to_json(),
                 picture=mean_vector(vectors),
                 picture_model=encoder.name,
+                warnings=item.warnings,
             ),
             facts=facts,
             frames=tuple(
                 one.rgb for time, one in zip(times, measured, strict=True) if one.rgb is not None and time in kept
             ),
             thumbnail=next((one.thumbnail for one in measured if one.thumbnail), None),
-            warnings=item.warnings,
         )
 
 

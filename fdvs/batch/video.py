@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fdvs.batch.freshness import is_told, story_key
@@ -15,6 +15,7 @@ from fdvs.captioners.facts import PictureFacts
 from fdvs.encoders.pictures import picture_encoder
 from fdvs.encoders.text import text_encoder
 from fdvs.errors import DecodeError
+from fdvs.media.black import join_black
 from fdvs.media.clips import ClipPlan, plan_clips
 from fdvs.media.index import PacketIndex
 from fdvs.media.probe import probe
@@ -130,17 +131,20 @@ class VideoBuild:
 
     def _stages(self, source: _Source) -> None:
         texts = self._texts(source)
-        frames_key, captions = self._settings.hash("clips", "frames"), texts.key
-        self._store.plan_video(self._video_id, frames_key, captions, clips_total=len(source.plans))
+        frames_key = self._settings.hash("clips", "frames")
+        self._store.plan_video(self._video_id, frames_key, texts.key, clips_total=len(source.plans))
         by = captioner(self._settings.captions, texts.settings_hash) if self._wants("captions") else None
-        stored = self._store.stored_clips(self._video_id, frames_key, captions)
-        self._decode(source, texts, frames_key, by, len(stored))
-        if not any(row.clip.sampled_ms for row in self._store.stored_clips(self._video_id, frames_key)):
+        stored = self._store.stored_clips(self._video_id, frames_key, texts.key)
+        if len(stored) < len(source.plans):
+            self._decode(source, texts, frames_key, by, stored)
+            stored = self._store.stored_clips(self._video_id, frames_key, texts.key)
+        self._warnings += [warning for row in stored for warning in row.warnings]
+        if not any(row.clip.sampled_ms for row in stored):
             raise DecodeError(f"{self._path}: the file is damaged: none of its pictures can be decoded")
         if by is not None:
-            self._caption_stored(stored, texts, frames_key, by)
-        if self._wants("story"):
-            self._tell(frames_key, captions)
+            stored = self._caption_stored(stored, texts, frames_key, by)
+        if self._wants("story") and not self._is_told():
+            self._tell(stored, frames_key, texts.key)
 
     def _texts(self, source: _Source) -> SaidAndAdded:
         cues = CueCollection(())
@@ -153,41 +157,54 @@ class VideoBuild:
         settings_hash = self._settings.hash("clips", "frames", "captions")
         return SaidAndAdded(cues.cues, imported, source.index.duration_ms, settings_hash, key)
 
-    def _decode(self, source: _Source, texts: SaidAndAdded, frames_key: str, by: Captioner | None, first: int) -> None:
-        """Clips that are not stored yet, each in one transaction with its captions."""
-        if first >= len(source.plans):
-            return
+    def _decode(
+        self, source: _Source, texts: SaidAndAdded, frames_key: str, by: Captioner | None, stored: Sequence[ClipRow]
+    ) -> None:
+        """The clips after those that are stored, each in one transaction with its captions."""
         encoder = picture_encoder(self._settings.frames.image_embedder)
         measure = measurer(source.plans, encoder, by.wants_frames if by else 0)
         read = read_clips(
-            source.path, source.index, source.plans, measure, first_plan=first, decoder=self._settings.run.decoder
+            source.path,
+            source.index,
+            source.plans,
+            measure,
+            first_plan=len(stored),
+            decoder=self._settings.run.decoder,
         )
-        for done in describe_clips(self._video_id, source.index, read, self._settings, encoder):
+        joined = join_black(
+            source.path,
+            source.index,
+            read,
+            lambda measured: measured.small,
+            self._settings.clips.black_join_s,
+            first_start_ms=stored[-1].clip.span.end_ms if stored else None,
+        )
+        for done in describe_clips(self._video_id, source.index, joined, self._settings, encoder):
             row = done.row
             if by is not None:
-                told = caption_clip(row.clip, done.facts, done.frames, texts, by)
-                row = ClipRow(row.ordinal, row.clip, row.selection, row.facts, row.picture, row.picture_model, told)
+                row = replace(row, captions=caption_clip(row.clip, done.facts, done.frames, texts, by))
                 self._captioned += 1
             self._store.put_clip(frames_key, row, captions_hash=texts.key if by else None, thumbnail=done.thumbnail)
             self._decoded += 1
-            self._warnings += done.warnings
             self._progress(row.ordinal + 1, len(source.plans))
 
-    def _caption_stored(self, stored: Sequence[ClipRow], texts: SaidAndAdded, frames_key: str, by: Captioner) -> None:
-        """Captions for clips whose frames were decoded before under other caption settings."""
+    def _caption_stored(
+        self, stored: Sequence[ClipRow], texts: SaidAndAdded, frames_key: str, by: Captioner
+    ) -> list[ClipRow]:
+        """All clips with captions: those whose frames were decoded under other caption settings get theirs now."""
+        rows = []
         for row in stored:
-            if row.captions is None:
-                facts = PictureFacts.from_json(row.facts or {})
-                told = caption_clip(row.clip, facts, (), texts, by)
-                self._store.put_captions(self._video_id, frames_key, row.clip.id, texts.key, told)
+            captions = row.captions
+            if captions is None:
+                captions = caption_clip(row.clip, PictureFacts.from_json(row.facts or {}), (), texts, by)
+                self._store.put_captions(self._video_id, frames_key, row.clip.id, texts.key, captions)
                 self._captioned += 1
+            rows.append(replace(row, captions=captions))
+        return rows
 
-    def _tell(self, frames_key: str, captions: str) -> None:
-        """The tree, in one transaction, unless the stored one was made from just this."""
-        if self._is_told():
-            return
+    def _tell(self, rows: Sequence[ClipRow], frames_key: str, captions_key: str) -> None:
+        """The tree, in one transaction."""
         encoder = text_encoder(self._settings.story.text_embedder)
-        rows = self._store.stored_clips(self._video_id, frames_key, captions)
         evidence = [clip_evidence(row) for row in rows]
         built = build_story(self._store.video(self._video_id), evidence, self._settings, encoder)
         self._store.put_story(
@@ -198,7 +215,7 @@ class VideoBuild:
             vectors=built.vectors,
             model=encoder.name,
             clips_hash=frames_key,
-            captions_hash=captions,
+            captions_hash=captions_key,
         )
 
     def _is_told(self) -> bool:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sqlite3
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fdvs.errors import InputError, NotFoundError
+from fdvs.errors import InputError, NotFoundError, StoreError
 from fdvs.records import Caption, CaptionKind, Clip, FrameSelection, Outcome, Span
 from fdvs.store.database import THUMBNAIL_FOLDER
 from fdvs.store.rows import json_column, selection_column, selection_value, text_column, vector_column, vector_value
@@ -31,7 +29,7 @@ class ClipRow:
 
     `ordinal` counts from 0 in time order. `picture` is the clip's mean picture vector (float32 [D]) by
     `picture_model`. `captions` is None where the clip was not captioned under the settings asked for, and empty where
-    it was and no caption came of it.
+    it was and no caption came of it. `warnings` say what was wrong with its pictures.
     """
 
     ordinal: int
@@ -41,6 +39,7 @@ class ClipRow:
     picture: NDArray[np.float32] | None = None
     picture_model: str = ""
     captions: tuple[Caption, ...] | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class ClipRows(VideoRows):
@@ -92,7 +91,8 @@ class ClipRows(VideoRows):
         with self.reading() as db:
             rows = db.execute(
                 "SELECT key, ordinal, id, start_ms, end_ms, keyframe_ms, sampled_json, selection_json, facts_json, "
-                "picture, picture_model FROM clips WHERE video_id = ? AND clips_hash = ? ORDER BY ordinal",
+                "picture, picture_model, warnings_json FROM clips "
+                "WHERE video_id = ? AND clips_hash = ? ORDER BY ordinal",
                 (video_id, clips_hash),
             ).fetchall()
             captions = {} if captions_hash is None else _captions_by_clip(db, video_id, clips_hash, captions_hash)
@@ -115,13 +115,14 @@ def _put_clip(db: sqlite3.Connection, clips_hash: str, row: ClipRow, *, has_thum
     clip, picture = row.clip, row.picture
     db.execute(
         "INSERT INTO clips (video_id, clips_hash, ordinal, id, start_ms, end_ms, keyframe_ms, sampled_json, "
-        "selection_json, facts_json, picture, picture_model, picture_dimension, has_thumbnail) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "selection_json, facts_json, picture, picture_model, picture_dimension, has_thumbnail, warnings_json) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (video_id, clips_hash, id) DO UPDATE SET ordinal = excluded.ordinal, "
         "start_ms = excluded.start_ms, end_ms = excluded.end_ms, keyframe_ms = excluded.keyframe_ms, "
         "sampled_json = excluded.sampled_json, selection_json = excluded.selection_json, "
         "facts_json = excluded.facts_json, picture = excluded.picture, picture_model = excluded.picture_model, "
-        "picture_dimension = excluded.picture_dimension, has_thumbnail = max(has_thumbnail, excluded.has_thumbnail)",
+        "picture_dimension = excluded.picture_dimension, has_thumbnail = max(has_thumbnail, excluded.has_thumbnail), "
+        "warnings_json = excluded.warnings_json",
         (
             clip.video_id,
             clips_hash,
@@ -137,6 +138,7 @@ def _put_clip(db: sqlite3.Connection, clips_hash: str, row: ClipRow, *, has_thum
             None if picture is None else row.picture_model,
             None if picture is None else picture.size,
             int(has_thumbnail),
+            json_column([text_column(warning) for warning in row.warnings]),
         ),
     )
     found = db.execute(
@@ -213,7 +215,7 @@ def _captions(
 
 
 def _clip_row(row: Sequence[Any], video_id: str, captions: tuple[Caption, ...] | None) -> ClipRow:
-    _, ordinal, clip_id, start_ms, end_ms, keyframe_ms, sampled, selection, facts, picture, model = row
+    _, ordinal, clip_id, start_ms, end_ms, keyframe_ms, sampled, selection, facts, picture, model, warnings = row
     return ClipRow(
         ordinal=ordinal,
         clip=Clip(clip_id, video_id, Span(start_ms, end_ms), keyframe_ms, tuple(json.loads(sampled))),
@@ -222,6 +224,7 @@ def _clip_row(row: Sequence[Any], video_id: str, captions: tuple[Caption, ...] |
         picture=None if picture is None else vector_value(picture),
         picture_model=model or "",
         captions=captions,
+        warnings=tuple(json.loads(warnings)),
     )
 
 
@@ -229,12 +232,12 @@ def _write_thumbnail(folder: Path, clip_id: str, jpeg: bytes) -> None:
     """Written whole before its row is: a row never names half a picture, and a picture without a row does no harm."""
     if not _FILE_SAFE.fullmatch(clip_id):
         raise InputError(f"a clip id that names a thumbnail has letters, digits, - and _ only, got {clip_id!r}")
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=folder, prefix=".tmp-")
+    target = folder / f"{clip_id}.jpg"
+    partial = folder / f".{clip_id}.part"  # one worker per video: a killed one's leftover is written over
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(jpeg)
-        Path(name).replace(folder / f"{clip_id}.jpg")
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        folder.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(jpeg)
+        partial.replace(target)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise StoreError(f"{target}: {error.strerror or error}") from error

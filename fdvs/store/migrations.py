@@ -82,6 +82,7 @@ M001_INITIAL = Migration(
             picture_model TEXT,
             picture_dimension INTEGER,
             has_thumbnail INTEGER NOT NULL DEFAULT 0,
+            warnings_json TEXT NOT NULL DEFAULT '[]',
             UNIQUE (video_id, clips_hash, ordinal),
             UNIQUE (video_id, clips_hash, id)
         )
