@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from fdvs.records import CaptionKind, DuplicateGroup, Level, StoryNode, StoryRecord, clock
+from fdvs.records import CaptionKind, DuplicateGroup, Level, Span, StoryNode, StoryRecord, clock
 from fdvs.stories.lines import is_note
 
 HONEST = "no vision model: measured facts, text and speech only"
+HONEST_PARTS = "no vision model for {} of {} clips: measured facts, text and speech only there"
 MENDED_BY = "fdvs import CAPTIONS.jsonl --video NAME"
 
 
@@ -32,11 +34,33 @@ class Paragraph:
 
 
 def honest_line(record: StoryRecord) -> str | None:
-    """What a story without a vision model says first, with the command that mends it; None for all others."""
+    """What a story without a vision model says first, with the command that mends it; None for all others.
+
+    Clips that added captions tell of are not counted as without.
+    """
     captions = record.settings.get("captions", {})
     if not isinstance(captions, Mapping) or captions.get("captioner") != "builtin":
         return None
-    return f"{HONEST}. Captions of a vision model are added by: {MENDED_BY}"
+    clips = [node.span for node in record.nodes if not node.children]
+    added = _added_spans(record)
+    without = sum(not any(one.start_ms < clip.end_ms and clip.start_ms < one.end_ms for one in added) for clip in clips)
+    if not without:
+        return None
+    honest = HONEST if without == len(clips) else HONEST_PARTS.format(without, len(clips))
+    return f"{honest}. Captions of a vision model are added by: {MENDED_BY}"
+
+
+def _added_spans(record: StoryRecord) -> list[Span]:
+    """Where captions of what is seen were added, joined. The built-in captioner writes one per clip; more are added."""
+    seen = [one for one in record.captions if one.kind in (CaptionKind.VISUAL, CaptionKind.ACTION, CaptionKind.OBJECTS)]
+    per_clip = Counter(one.clip_id for one in seen)
+    joined: list[Span] = []
+    for span in sorted(one.span for one in seen if one.text and per_clip[one.clip_id] > 1):
+        if joined and span.start_ms <= joined[-1].end_ms:
+            joined[-1] = Span.union([joined[-1], span])
+        else:
+            joined.append(span)
+    return joined
 
 
 def summary_line(record: StoryRecord) -> str:
