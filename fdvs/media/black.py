@@ -29,7 +29,7 @@ BLACK_LUMA = 24
 _SAME_PICTURE = 8.0
 # A black picture costs next to nothing to code; the way into black (a fade, a cut) does cost. Shares of the size of the
 # key picture at the cut.
-_BLACK_SIZE = 1 / 100
+_BLACK_SIZE = 1 / 50
 _CHANGE_SIZE = 1 / 25
 _MOST_BLACK_BYTES = 600
 

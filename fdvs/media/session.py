@@ -23,6 +23,8 @@ from fdvs.media.schedule import HIDDEN, SKIP_FRAME, Feed
 
 SkipFrame = Literal["NONE", "DEFAULT", "NONREF", "BIDIR", "NONINTRA", "NONKEY", "ALL"]
 
+# After damage these decoders go on from whatever memory held; nothing they show before the next key picture is true.
+_NO_CONCEALMENT = frozenset({"vp8", "vp9", "av1"})
 # How many key pictures a seek may step back before the file is read from its beginning.
 _SEEK_TRIES = 3
 
@@ -79,12 +81,17 @@ class Session:
     def _fed_pictures(self, packets: Iterator[Packet[VideoStream]], feed: Feed) -> Iterator[VideoFrame]:
         context = self._stream.codec_context
         current = -1
+        lost = False
         for packet, action, pts, ordinal in zip(packets, feed.actions, feed.times.tolist(), count(feed.first_ordinal)):
             if not action:
                 continue
             if packet.pts != pts and action != HIDDEN:
                 self.misaligned = True
                 return
+            if lost:
+                if not packet.is_keyframe:
+                    continue
+                lost = False
             if action != current:
                 context.skip_frame = cast(SkipFrame, SKIP_FRAME[action])
                 current = action
@@ -92,6 +99,7 @@ class Session:
                 pictures = packet.decode()
             except av.FFmpegError:
                 self._refused(ordinal)
+                lost = self._index.codec in _NO_CONCEALMENT
                 continue
             yield from pictures
 
