@@ -1,0 +1,74 @@
+"""Every command has help that names its options, a line in the list of commands, and an example in the README."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from fdvs.cli.main import app
+from tests.cli.commands import done, fdvs
+
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+COMMANDS: dict[str, Any] = vars(typer.main.get_command(app))["commands"]
+
+CONTRACT = {
+    "build": [
+        "--captioner", "--captioner-model", "--captioner-url", "--writer", "--writer-model", "--writer-url",
+        "--profile", "--screen-text", "--frames", "--until", "--jobs", "--video-timeout", "--engine", "--dry-run",
+        "--retry-failed", "--set", "--json",
+    ],
+    "import": ["--video", "--json"],
+    "status": ["--watch", "--json"],
+    "story": ["--format"],
+    "search": ["-k", "--level", "--video", "--min-similarity", "--json"],
+    "ask": ["--video", "--option", "--reader", "-k", "--json"],
+    "redundancy": ["--all", "--json"],
+    "export": ["--all", "--format", "-o"],
+    "forget": [],
+    "relink": [],
+    "doctor": ["--json"],
+    "demo": [],
+}  # fmt: skip
+
+
+def test_the_commands_are_those_of_the_contract() -> None:
+    assert set(COMMANDS) == set(CONTRACT)
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_help_names_every_option_and_says_what_it_does(name: str) -> None:
+    shown = done(name, "--help").out
+    options = [one for one in COMMANDS[name].params if one.param_type_name == "option"]
+    for option in options:
+        assert option.help, f"{name} {option.name} has no help"
+        for spelling in option.opts:
+            assert spelling in shown
+    for spelling in CONTRACT[name]:
+        assert any(spelling in option.opts for option in options), spelling
+    if name != "demo":
+        assert "--library" in shown
+        assert "FDVS_LIBRARY" in shown
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_the_list_of_commands_shows_whole_sentences(name: str) -> None:
+    (line,) = re.findall(rf"^  {name} +(.+)$", done("--help").out, re.MULTILINE)
+    assert line.endswith(".")
+    assert not line.endswith("...")
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_the_readme_has_an_example(name: str) -> None:
+    if name == "demo":
+        assert "$ make demo" in README
+    else:
+        assert re.search(rf"^\$ fdvs {name}\b", README, re.MULTILINE)
+
+
+def test_no_command_is_help_and_version_is_a_line() -> None:
+    assert "Commands:" in fdvs().out + fdvs().err
+    assert re.fullmatch(r"fdvs \d+\.\d+\.\d+\n", done("--version").out)
