@@ -46,15 +46,6 @@ def test_a_repeat_of_another_video_names_it() -> None:
     )
     report = RedundancyReport(None, 8, 4, 2, 2, (item,))
     lines = redundancy_lines(report, {"a" * 64: "first.mp4", "b" * 64: "second\x1b.mp4"})
-    assert lines[1] == "second.mp4"
-    assert lines[2].split() == [
-        "0:03.0–0:08.0",
-        "1",
-        "clip",
-        "like",
-        "first.mp4",
-        "1:01.0",
-        "similarity",
-        "0.988",
-        "(picture)",
-    ]
+    assert lines[1] == "second .mp4"
+    shown = " ".join(lines[2].split())
+    assert shown == "0:03.0–0:08.0 1 clip like first.mp4 1:01.0 similarity 0.988 (picture)"
