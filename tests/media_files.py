@@ -348,9 +348,10 @@ def vfr_mp4(folder: Path) -> MediaFacts:
 
 @recipe
 def vfr_b_frames_mp4(folder: Path) -> MediaFacts:
-    """MP4 stores durations in decode order, so that of the last frame shown is not what was rendered."""
+    """MP4 stores durations in decode order, so that of the last frame shown is not what was rendered: the usual step
+    of 40 ms stands for it."""
     path, film = _vfr(folder, "vfr_b_frames.mp4", 3)
-    return facts(path, film, "h264", duration_ms=0)
+    return facts(path, film, "h264", duration_ms=20_198 + 40)
 
 
 def _rotated(folder: Path, degrees: int) -> MediaFacts:

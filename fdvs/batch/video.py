@@ -17,6 +17,7 @@ from fdvs.encoders.text import text_encoder
 from fdvs.errors import DecodeError
 from fdvs.media.black import join_black
 from fdvs.media.clips import ClipPlan, plan_clips
+from fdvs.media.discover import printable_name
 from fdvs.media.index import PacketIndex
 from fdvs.media.probe import probe
 from fdvs.media.reader import read_clips
@@ -140,7 +141,7 @@ class VideoBuild:
             stored = self._store.stored_clips(self._video_id, frames_key, texts.key)
         self._warnings += [warning for row in stored for warning in row.warnings]
         if not any(row.clip.sampled_ms for row in stored):
-            raise DecodeError(f"{self._path}: the file is damaged: none of its pictures can be decoded")
+            raise DecodeError(f"{printable_name(self._path)}: the file is damaged: none of its pictures can be decoded")
         if by is not None:
             stored = self._caption_stored(stored, texts, frames_key, by)
         if self._wants("story") and not self._is_told():

@@ -12,6 +12,7 @@ from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from fdvs.errors import MediaError, OpenError
+from fdvs.media.discover import printable_name
 
 # Containers that hold their own pictures. Left out on purpose: whatever opens other files or devices when asked to
 # (concat, hls, dash, webm_dash_manifest, imf, image2, sdp, rtsp, lavfi, avisynth, capture devices) and still pictures.
@@ -50,14 +51,14 @@ def _check_file(path: Path) -> None:
             with path.open("rb"):
                 pass
     except FileNotFoundError as error:
-        raise OpenError(f"{path}: no such file", code="not_found") from error
+        raise OpenError(f"{printable_name(path)}: no such file", code="not_found") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise OpenError(f"{path}: cannot be read ({_reason(error)})", code="unreadable") from error
+        raise OpenError(f"{printable_name(path)}: cannot be read ({_reason(error)})", code="unreadable") from error
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-        raise OpenError(f"{path}: {kind}, not a video", code="unreadable")
+        raise OpenError(f"{printable_name(path)}: {kind}, not a video", code="unreadable")
     if status.st_size == 0:
-        raise OpenError(f"{path}: the file is empty", code="empty_file")
+        raise OpenError(f"{printable_name(path)}: the file is empty", code="empty_file")
 
 
 def _reason(error: BaseException) -> str:
@@ -66,17 +67,19 @@ def _reason(error: BaseException) -> str:
 
 def _explain(path: Path, error: BaseException) -> OpenError:
     if isinstance(error, OSError) and not isinstance(error, av.error.InvalidDataError):
-        return OpenError(f"{path}: cannot be read ({_reason(error)})", code="unreadable")
+        return OpenError(f"{printable_name(path)}: cannot be read ({_reason(error)})", code="unreadable")
     try:
         with path.open("rb") as file:
             head = file.read(64)
     except OSError as second:
-        return OpenError(f"{path}: cannot be read ({_reason(second)})", code="unreadable")
+        return OpenError(f"{printable_name(path)}: cannot be read ({_reason(second)})", code="unreadable")
     if head[4:8] in _MP4_BOXES:
-        return OpenError(f"{path}: the file is cut short: its table of contents (moov) is missing", code="truncated")
+        return OpenError(
+            f"{printable_name(path)}: the file is cut short: its table of contents (moov) is missing", code="truncated"
+        )
     if head.startswith(_MAGIC_AT_START):
-        return OpenError(f"{path}: the file is cut short or damaged at its start", code="truncated")
-    return OpenError(f"{path}: not a video that can be read ({_reason(error)})", code="not_media")
+        return OpenError(f"{printable_name(path)}: the file is cut short or damaged at its start", code="truncated")
+    return OpenError(f"{printable_name(path)}: not a video that can be read ({_reason(error)})", code="not_media")
 
 
 def choose_stream(container: InputContainer) -> tuple[VideoStream, str]:

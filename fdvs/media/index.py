@@ -206,7 +206,7 @@ def _to_index(container: InputContainer, stream: VideoStream, rows: _Rows) -> Pa
         size=np.array(rows.size, dtype=np.int32),
         hidden=np.array(rows.hidden, dtype=np.int32),
         useless=np.array(rows.useless, dtype=np.int32),
-        last_duration=rows.duration[last],
+        last_duration=_shown_last(container, pts, rows.duration[last]),
         mean_duration=_mean_duration(stream, time_base),
         truncation=_truncation(container, stream, rows),
         stream_index=stream.index,
@@ -222,6 +222,18 @@ def _mean_duration(stream: VideoStream, time_base: Fraction) -> int:
     rate = stream.average_rate or stream.guessed_rate
     seconds = 1 / Fraction(rate) if rate and rate > 0 else _FALLBACK_FRAME
     return max(1, round(min(seconds, Fraction(3600)) / time_base))
+
+
+def _shown_last(container: InputContainer, pts: NDArray[np.int64], duration: int) -> int:
+    """Ticks for which the picture displayed last is shown; 0 where unknown.
+
+    MP4 stores the steps between pictures in decode order. Where that is not the order of display, the step after the
+    picture displayed last may be any other picture's; one that is out of line is taken for the usual step.
+    """
+    if duration and container.format.name.startswith("mov") and (np.diff(pts) < 0).any():
+        usual = int(np.median(np.diff(np.unique(pts))))
+        return usual if duration > 2 * usual else duration
+    return duration
 
 
 def _truncation(container: InputContainer, stream: VideoStream, rows: _Rows) -> str:

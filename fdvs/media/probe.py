@@ -13,6 +13,7 @@ from av.video.stream import VideoStream
 
 from fdvs.errors import LimitError
 from fdvs.media.container import choose_stream, open_container
+from fdvs.media.discover import printable_name
 from fdvs.media.frame import pixel_aspect, quarter_turns
 from fdvs.media.index import PacketIndex, build_index
 from fdvs.records import Probe
@@ -57,7 +58,9 @@ def probe(path: Path, limits: LimitSettings) -> tuple[Probe, PacketIndex]:
 
 def _check(path: Path, what: str, found: float, limit: float, name: str) -> None:
     if found > limit:
-        raise LimitError(f"{path}: {found:,.0f} {what}, more than the limit limits.{name} = {limit:,.0f}")
+        raise LimitError(
+            f"{printable_name(path)}: {found:,.0f} {what}, more than the limit limits.{name} = {limit:,.0f}"
+        )
 
 
 def _first_picture(stream: VideoStream, packet: Packet[VideoStream] | None, max_pixels: int) -> VideoFrame | None:
