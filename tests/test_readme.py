@@ -85,7 +85,7 @@ def test_every_command_and_python_block_runs_in_order(tmp_path: Path) -> None:
             continue
         result = run(step, tmp_path)
         assert result.returncode == 0, f"{step.code}\n{result.stdout}\n{result.stderr}"
-        assert result.stdout.strip(), f"no output: {step.code}"
+        assert (result.stdout + result.stderr).strip(), f"no output: {step.code}"
         assert not missing_lines(step.shown, result.stdout + result.stderr), f"{step.code}\n{result.stdout}"
         ran += 1
     assert ran >= 8
