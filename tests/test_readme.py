@@ -11,13 +11,14 @@ import re
 import shlex
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pytest
 
 from fdvs.cli.main import app
-from fdvs.settings import load_settings
+from fdvs.records import ERROR_CODES
+from fdvs.settings import STAGES, load_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -112,6 +113,22 @@ def test_readme_settings_are_settings(tmp_path: Path) -> None:
     for body in files:
         (tmp_path / "fdvs.toml").write_text(body, encoding="utf-8")
         load_settings(library=tmp_path, environ={})
+
+
+def test_readme_has_every_setting_with_its_default() -> None:
+    table = README.split("| setting | default |")[1]
+    told = re.findall(r"^\| `([a-z]+\.[a-z_0-9]+)` \| `?([^`|]+?)`? \|", table, re.MULTILINE)
+    shown = {True: "true", False: "false", "": "empty"}
+    real = [
+        (f"{stage}.{item.name}", str(shown.get(getattr(stage_settings, item.name), getattr(stage_settings, item.name))))
+        for stage, stage_settings in ((stage, cls()) for stage, cls in STAGES.items())
+        for item in fields(stage_settings)
+    ]
+    assert told == real
+
+
+def test_readme_names_every_code_of_a_failed_path() -> None:
+    assert set(re.findall(r"`([a-z_]+)`", README.split("has one of these codes:")[1].split(".")[0])) == ERROR_CODES
 
 
 def test_readme_links_lead_somewhere() -> None:
