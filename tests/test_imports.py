@@ -114,8 +114,11 @@ def loaded_after(arguments: list[str], cwd: Path) -> set[str]:
     """Top-level modules in memory after one `fdvs` command."""
     code = (
         "import json, sys\n"
-        "from fdvs.cli.main import run\n"
-        "code = run(json.loads(sys.argv[1]))\n"
+        "from fdvs.cli.main import app\n"
+        "try:\n"
+        "    app(json.loads(sys.argv[1]))\n"
+        "except SystemExit as end:\n"
+        "    code = end.code or 0\n"
         "print(json.dumps([code, sorted({name.partition('.')[0] for name in sys.modules})]), file=sys.stderr)\n"
     )
     command = [sys.executable, "-c", code, json.dumps(arguments)]
