@@ -35,9 +35,9 @@ from fdvs.pipeline import (
 )
 from fdvs.records import Probe, State, Video
 from fdvs.settings import Settings
-from fdvs.store.clips import ClipRow
 from fdvs.store.library import Store
 from fdvs.store.paths import Fingerprint, PathRow
+from fdvs.stories.evidence import ClipEvidence
 from fdvs.stories.imported import ImportedCaption
 from fdvs.stories.tree import build_story
 
@@ -135,17 +135,12 @@ class VideoBuild:
         frames_key = self._settings.hash("clips", "frames")
         self._store.plan_video(self._video_id, frames_key, texts.key, clips_total=len(source.plans))
         by = captioner(self._settings.captions, texts.settings_hash) if self._wants("captions") else None
-        stored = self._store.stored_clips(self._video_id, frames_key, texts.key)
-        if len(stored) < len(source.plans):
-            self._decode(source, texts, frames_key, by, stored)
-            stored = self._store.stored_clips(self._video_id, frames_key, texts.key)
-        self._warnings += [warning for row in stored for warning in row.warnings]
-        if not any(row.clip.sampled_ms for row in stored):
+        self._decode(source, texts, frames_key, by)
+        evidence = self._stored(texts, frames_key, by)
+        if not any(one.clip.sampled_ms for one in evidence):
             raise DecodeError(f"{printable_name(self._path)}: the file is damaged: none of its pictures can be decoded")
-        if by is not None:
-            stored = self._caption_stored(stored, texts, frames_key, by)
         if self._wants("story") and not self._is_told():
-            self._tell(stored, frames_key, texts.key)
+            self._tell(evidence, frames_key, texts.key)
 
     def _texts(self, source: _Source) -> SaidAndAdded:
         cues = CueCollection(())
@@ -158,10 +153,11 @@ class VideoBuild:
         settings_hash = self._settings.hash("clips", "frames", "captions")
         return SaidAndAdded(cues.cues, imported, source.index.duration_ms, settings_hash, key)
 
-    def _decode(
-        self, source: _Source, texts: SaidAndAdded, frames_key: str, by: Captioner | None, stored: Sequence[ClipRow]
-    ) -> None:
+    def _decode(self, source: _Source, texts: SaidAndAdded, frames_key: str, by: Captioner | None) -> None:
         """The clips after those that are stored, each in one transaction with its captions."""
+        stored = [row.clip for row in self._store.each_stored_clip(self._video_id, frames_key)]
+        if len(stored) >= len(source.plans):
+            return
         encoder = picture_encoder(self._settings.frames.image_embedder)
         measure = measurer(source.plans, encoder, by.wants_frames if by else 0)
         read = read_clips(
@@ -178,7 +174,7 @@ class VideoBuild:
             read,
             lambda measured: measured.small,
             self._settings.clips.black_join_s,
-            first_start_ms=stored[-1].clip.span.end_ms if stored else None,
+            first_start_ms=stored[-1].span.end_ms if stored else None,
         )
         for done in describe_clips(self._video_id, source.index, joined, self._settings, encoder):
             row = done.row
@@ -189,24 +185,27 @@ class VideoBuild:
             self._decoded += 1
             self._progress(row.ordinal + 1, len(source.plans))
 
-    def _caption_stored(
-        self, stored: Sequence[ClipRow], texts: SaidAndAdded, frames_key: str, by: Captioner
-    ) -> list[ClipRow]:
+    def _stored(self, texts: SaidAndAdded, frames_key: str, by: Captioner | None) -> list[ClipEvidence]:
         """All clips with captions: those whose frames were decoded under other caption settings get theirs now."""
-        rows = []
-        for row in stored:
-            captions = row.captions
-            if captions is None:
-                captions = caption_clip(row.clip, PictureFacts.from_json(row.facts or {}), (), texts, by)
-                self._store.put_captions(self._video_id, frames_key, row.clip.id, texts.key, captions)
+        evidence: list[ClipEvidence] = []
+        untold: list[int] = []
+        for row in self._store.each_stored_clip(self._video_id, frames_key, texts.key):
+            self._warnings += row.warnings
+            if row.captions is None:
+                untold.append(len(evidence))
+            evidence.append(clip_evidence(row))
+        if by is not None:
+            for i in untold:
+                clip, facts = evidence[i].clip, evidence[i].facts or PictureFacts()
+                captions = caption_clip(clip, facts, (), texts, by)
+                self._store.put_captions(self._video_id, frames_key, clip.id, texts.key, captions)
                 self._captioned += 1
-            rows.append(replace(row, captions=captions))
-        return rows
+                evidence[i] = replace(evidence[i], captions=captions)
+        return evidence
 
-    def _tell(self, rows: Sequence[ClipRow], frames_key: str, captions_key: str) -> None:
+    def _tell(self, evidence: Sequence[ClipEvidence], frames_key: str, captions_key: str) -> None:
         """The tree, in one transaction."""
         encoder = text_encoder(self._settings.story.text_embedder)
-        evidence = [clip_evidence(row) for row in rows]
         built = build_story(self._store.video(self._video_id), evidence, self._settings, encoder)
         self._store.put_story(
             self._video_id,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fdvs.errors import InputError, UsageError
-from fdvs.records import Hit, Level
+from fdvs.records import Hit, Level, Span
 from fdvs.retrieval.pool import Query, Scored
 from fdvs.store.library import Store
 from fdvs.store.search_rows import NodeRow
@@ -179,8 +179,14 @@ def verified(store: Store, hits: Sequence[Hit]) -> list[Hit]:
     kept = []
     for hit in hits:
         if store.has_node(hit.video_id, hit.node_id, hit.span):
-            also = tuple(
-                span for span in hit.also if store.nodes_at(hit.video_id, span.start_ms, span.end_ms, hit.level)
-            )
-            kept.append(replace(hit, also=also))
+            kept.append(replace(hit, also=_verified_spans(store, hit)))
     return kept
+
+
+def _verified_spans(store: Store, hit: Hit) -> tuple[Span, ...]:
+    """The times of a hit's repeats that are those of nodes. One look for all: a static camera repeats itself all day."""
+    if not hit.also:
+        return ()
+    within = Span.union(hit.also)
+    known = {row.span for row in store.nodes_at(hit.video_id, within.start_ms, within.end_ms, hit.level)}
+    return tuple(span for span in hit.also if span in known)

@@ -7,6 +7,7 @@ import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FILE_SAFE = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
+
+# Measured facts are rounded to thousandths: few numbers, told of thousands of clips, and each is kept once.
+_float = lru_cache(maxsize=4096)(float)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,15 +93,20 @@ class ClipRows(VideoRows):
 
     def stored_clips(self, video_id: str, clips_hash: str, captions_hash: str | None = None) -> list[ClipRow]:
         """The clips stored so far under `clips_hash`, by ordinal, each with its captions under `captions_hash`."""
+        return list(self.each_stored_clip(video_id, clips_hash, captions_hash))
+
+    def each_stored_clip(self, video_id: str, clips_hash: str, captions_hash: str | None = None) -> Iterator[ClipRow]:
+        """`stored_clips` one by one: a film of many hours has thousands, and all facts of all of them are large."""
         with self.reading() as db:
+            captions = {} if captions_hash is None else _captions_by_clip(db, video_id, clips_hash, captions_hash)
             rows = db.execute(
                 "SELECT key, ordinal, id, start_ms, end_ms, keyframe_ms, sampled_json, selection_json, facts_json, "
                 "picture, picture_model, warnings_json FROM clips "
                 "WHERE video_id = ? AND clips_hash = ? ORDER BY ordinal",
                 (video_id, clips_hash),
-            ).fetchall()
-            captions = {} if captions_hash is None else _captions_by_clip(db, video_id, clips_hash, captions_hash)
-        return [_clip_row(row, video_id, captions.get(row[0])) for row in rows]
+            )
+            for row in rows:
+                yield _clip_row(row, video_id, captions.get(row[0]))
 
     def stored_captions(self, video_id: str, clips_hash: str, captions_hash: str) -> tuple[Caption, ...]:
         """All captions of the clips stored under these settings, by clip and order: `stored_clips` without the rest."""
@@ -220,7 +230,7 @@ def _clip_row(row: Sequence[Any], video_id: str, captions: tuple[Caption, ...] |
         ordinal=ordinal,
         clip=Clip(clip_id, video_id, Span(start_ms, end_ms), keyframe_ms, tuple(json.loads(sampled))),
         selection=selection_value(selection),
-        facts=None if facts is None else json.loads(facts),
+        facts=None if facts is None else json.loads(facts, parse_float=_float),
         picture=None if picture is None else vector_value(picture),
         picture_model=model or "",
         captions=captions,
