@@ -184,7 +184,7 @@ def verified(store: Store, hits: Sequence[Hit]) -> list[Hit]:
 
 
 def _verified_spans(store: Store, hit: Hit) -> tuple[Span, ...]:
-    """The times of a hit's repeats that are those of nodes. One look for all: a static camera repeats itself all day."""
+    """The times of a hit's repeats that are those of nodes. One look for all: a static camera repeats much."""
     if not hit.also:
         return ()
     within = Span.union(hit.also)
