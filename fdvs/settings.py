@@ -20,7 +20,10 @@ Scalar = str | int | float | bool | None
 
 @dataclass(frozen=True, slots=True)
 class ClipSettings:
-    """How a video is cut into clips and which times are sampled. 0 for a bound means: no bound."""
+    """How a video is cut into clips and which times are sampled. 0 for a bound means: no bound.
+
+    `black_join_s` has no effect with `frames="keyframes"`, where nothing between key frames is decoded.
+    """
 
     min_clip_s: float = 2.0
     max_clip_s: float = 10.0

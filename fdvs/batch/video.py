@@ -173,7 +173,7 @@ class VideoBuild:
             source.index,
             read,
             lambda measured: measured.small,
-            self._settings.clips.black_join_s,
+            self._settings.clips.black_join_s if self._settings.clips.frames == "sampled" else 0.0,
             first_start_ms=stored[-1].span.end_ms if stored else None,
         )
         for done in describe_clips(self._video_id, source.index, joined, self._settings, encoder):

@@ -21,8 +21,6 @@ from pathlib import Path
 from typing import Final
 
 import av
-import pysubs2
-from pysubs2.exceptions import Pysubs2Error
 
 from fdvs.errors import InputError
 from fdvs.media.discover import MEDIA_EXTENSIONS, printable_name
@@ -282,6 +280,9 @@ def _time_ms(groups: Sequence[str | None]) -> int:
 
 def _parse_ass(text: str) -> tuple[list[RawCue], list[str]]:
     """Advanced SubStation through pysubs2; comments and drawings are no speech. A file it cannot read gives no cue."""
+    import pysubs2  # here, because few videos have such a track
+    from pysubs2.exceptions import Pysubs2Error
+
     wanted = []
     num_events = 0
     for line in text.split("\n"):
