@@ -86,6 +86,9 @@ class VideoBuild:
         )
         if self._wants("frames"):
             self._stages(source)
+        else:
+            frames_key = self._settings.hash("clips", "frames")
+            self._store.plan_video(self._video_id, frames_key, clips_total=len(source.plans))
         state = State.DONE if self._is_told() else State.PENDING
         self._store.record_path(
             self._path, fingerprint, self._video_id, state=state, warnings=list(dict.fromkeys(self._warnings))
@@ -133,8 +136,10 @@ class VideoBuild:
     def _stages(self, source: _Source) -> None:
         texts = self._texts(source)
         frames_key = self._settings.hash("clips", "frames")
-        self._store.plan_video(self._video_id, frames_key, texts.key, clips_total=len(source.plans))
         by = captioner(self._settings.captions, texts.settings_hash) if self._wants("captions") else None
+        self._store.plan_video(
+            self._video_id, frames_key, texts.key if by is not None else "", clips_total=len(source.plans)
+        )
         self._decode(source, texts, frames_key, by)
         evidence = self._stored(texts, frames_key, by)
         if not any(one.clip.sampled_ms for one in evidence):

@@ -157,7 +157,9 @@ def _collect(tracks: Iterable[Track], duration_ms: int | None) -> CueCollection:
             seen.setdefault((cue.text, start_step, end_step), []).append(cue)
             cues.append(cue)
         if cut:
-            warnings.append(f"{track.name}: {cut} cues were cut at the start or end of the video")
+            warnings.append(
+                f"{track.name}: {cut} {'cue was' if cut == 1 else 'cues were'} cut at the start or end of the video"
+            )
         if dropped:
             warnings.append(f"{track.name}: {dropped} cues lie outside the video and were dropped")
         num_cut += cut

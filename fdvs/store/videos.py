@@ -70,8 +70,9 @@ class VideoRows(PathRows):
             "characters of its id (`fdvs status` lists them)"
         )
 
-    def plan_video(self, video_id: str, clips_hash: str, captions_hash: str, *, clips_total: int) -> None:
-        """Announce what is built for a video now; `status_rows` counts its clips under these settings."""
+    def plan_video(self, video_id: str, clips_hash: str, captions_hash: str = "", *, clips_total: int) -> None:
+        """Announce what is built for a video now; `status_rows` counts the clips it has under these settings: those
+        that are captioned, or without a `captions_hash` those that are decoded."""
         with self.writing() as db:
             db.execute(
                 "INSERT OR REPLACE INTO plans VALUES (?, ?, ?, ?)", (video_id, clips_hash, captions_hash, clips_total)
@@ -131,9 +132,9 @@ _NO_CLIPS: dict[str, int | None] = {"clips_done": 0, "clips_total": None}
 def _progress(db: sqlite3.Connection) -> dict[str, dict[str, int | None]]:
     """{video id: clips_done, clips_total} under the settings each video was last planned with."""
     rows = db.execute(
-        "SELECT p.video_id, p.clips_total, (SELECT count(*) FROM clips c JOIN captioned d ON d.clip_key = c.key "
-        "WHERE c.video_id = p.video_id AND c.clips_hash = p.clips_hash AND d.captions_hash = p.captions_hash) "
-        "FROM plans p"
+        "SELECT p.video_id, p.clips_total, (SELECT count(*) FROM clips c "
+        "WHERE c.video_id = p.video_id AND c.clips_hash = p.clips_hash AND (p.captions_hash = '' OR EXISTS "
+        "(SELECT 1 FROM captioned d WHERE d.clip_key = c.key AND d.captions_hash = p.captions_hash))) FROM plans p"
     )
     return {video_id: {"clips_done": done, "clips_total": total} for video_id, total, done in rows}
 

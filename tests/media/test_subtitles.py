@@ -486,7 +486,7 @@ def test_cues_beyond_the_end_are_cut_or_dropped_and_counted(tmp_path: Path) -> N
     collection = collect_cues(tmp_path / "h264.mp4", index)
     assert [(cue.text, cue.span) for cue in collection] == [("whole", Span(0, 2000)), ("cut", Span(1000, 2000))]
     assert (collection.num_cut, collection.num_dropped) == (1, 1)
-    assert any("1 cues were cut" in warning for warning in collection.warnings)
+    assert any("1 cue was cut" in warning for warning in collection.warnings)
     assert any("1 cues lie outside" in warning for warning in collection.warnings)
 
 
@@ -561,4 +561,4 @@ def test_two_embedded_tracks_of_a_real_file_count_once_and_are_cut() -> None:
     ]  # fmt: skip
     assert collection.cues[2].text == "at NASA’s Goddard Space Flight Center in Greenbelt, Maryland."
     assert collection.num_merged == 4
-    assert any("stream 2: 1 cues were cut" in warning for warning in collection.warnings)
+    assert any("stream 2: 1 cue was cut" in warning for warning in collection.warnings)
