@@ -30,6 +30,7 @@ _FIELDS_PER_PACKET = frozenset({"mpegts", "mpeg"})
 _PROGRESSIVE_OR_UNKNOWN = (0, 1)
 _FALLBACK_FRAME = Fraction(1, 25)
 _PLACEHOLDER_BYTES = 8
+_MISSING_FROM_S = 1.0  # a shorter difference can be the length of the last picture
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -243,7 +244,19 @@ def _truncation(container: InputContainer, stream: VideoStream, rows: _Rows) -> 
     found = len(rows.pts) + len(rows.hidden) + len(rows.useless) - 1  # less the empty packet that ends the stream
     if container.format.name.startswith("mov") and stream.frames > found:
         return f"{stream.frames - found} of {stream.frames} announced pictures are missing at the end"
-    return ""
+    return _missing_time(container, stream, rows)
+
+
+def _missing_time(container: InputContainer, stream: VideoStream, rows: _Rows) -> str:
+    """Matroska announces when its last stream ends; with a single stream that is the end of the pictures."""
+    if not container.format.name.startswith("matroska") or len(container.streams) > 1 or not container.duration:
+        return ""
+    assert stream.time_base is not None
+    announced_s = container.duration / av.time_base
+    end_s = float(max(rows.pts) * stream.time_base)
+    if announced_s - end_s <= max(_MISSING_FROM_S, announced_s / 50):
+        return ""
+    return f"{announced_s:.1f} s were announced"
 
 
 def make_index(

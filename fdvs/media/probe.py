@@ -48,7 +48,8 @@ def probe(path: Path, limits: LimitSettings) -> tuple[Probe, PacketIndex]:
     with open_container(path) as container:
         stream, choice = choose_stream(container)
         context = stream.codec_context
-        _check(path, "pixels", context.width * context.height, limits.max_pixels, "max_pixels")
+        pixels = _gif_pixels(path) if container.format.name == "gif" else context.width * context.height
+        _check(path, "pixels", pixels, limits.max_pixels, "max_pixels")
         index, key_packet = build_index(container, stream)
         _check(path, "frames", len(index.pts), limits.max_frames, "max_frames")
         _check(path, "seconds", index.duration_ms / 1000, limits.max_duration_s, "max_duration_s")
@@ -61,6 +62,13 @@ def _check(path: Path, what: str, found: float, limit: float, name: str) -> None
         raise LimitError(
             f"{printable_name(path)}: {found:,.0f} {what}, more than the limit limits.{name} = {limit:,.0f}"
         )
+
+
+def _gif_pixels(path: Path) -> int:
+    """Size of a GIF's canvas, which FFmpeg does not tell before it decodes."""
+    with path.open("rb") as file:
+        head = file.read(10)
+    return int.from_bytes(head[6:8], "little") * int.from_bytes(head[8:10], "little")
 
 
 def _first_picture(stream: VideoStream, packet: Packet[VideoStream] | None, max_pixels: int) -> VideoFrame | None:

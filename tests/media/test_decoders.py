@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fdvs.errors import BackendUnavailableError, DecodeError, MediaError, OpenError, UnknownBackendError
+from fdvs.errors import BackendUnavailableError, DecodeError, LimitError, MediaError, OpenError, UnknownBackendError
 from fdvs.media import decord_reader
 from fdvs.media.clips import ClipFrames, ClipPlan, plan_clips
 from fdvs.media.decord_reader import DecordProcess, read_clips_decord, why_wrong
@@ -167,9 +167,20 @@ def test_late_starts_are_kept_in_the_probe(media: Media) -> None:
 
 
 def test_cut_files_say_so(media: Media) -> None:
-    facts, index = opened(media("truncated_faststart_mp4"))
-    assert index.truncated_at_ms is not None
-    assert facts.warnings
+    for name in ("truncated_faststart_mp4", "truncated_mkv"):
+        facts, index = opened(media(name))
+        assert index.truncated_at_ms is not None
+        assert facts.warnings
+    for name in ("h264_mkv", "late_start_mkv", "vp9_webm"):
+        assert opened(media(name))[1].truncated_at_ms is None
+
+
+def test_a_gif_of_a_huge_canvas_exceeds_the_limit(media: Media, tmp_path: Path) -> None:
+    data = bytearray(media("gif").path.read_bytes())
+    data[6:10] = (16_384).to_bytes(2, "little") * 2
+    (tmp_path / "bomb.gif").write_bytes(data)
+    with pytest.raises(LimitError):
+        probe(tmp_path / "bomb.gif", LimitSettings())
 
 
 def test_hdr_is_recognised(media: Media) -> None:
