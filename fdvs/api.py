@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from fdvs.batch.jobs import Until
 from fdvs.batch.report import BuildReport, StatusRow
-from fdvs.errors import AmbiguousError, InputError, NotFoundError
+from fdvs.errors import AmbiguousError, BackendUnavailableError, InputError, NotFoundError
 from fdvs.records import Answer, Caption, Clip, DuplicateGroup, FrameSelection, Hit, StoryRecord, Video
 from fdvs.redundancy.report import RedundancyReport
 from fdvs.retrieval.story_file import Story
@@ -159,7 +159,7 @@ class Library:
 
         return search(
             self._store,
-            self._encoder(),
+            self._query_encoder(),
             query,
             k=k,
             level=level,
@@ -181,7 +181,7 @@ class Library:
 
         return ask(
             self._store,
-            self._encoder(),
+            self._query_encoder(),
             question,
             video_id=self._video_id(video),
             options=options,
@@ -263,13 +263,29 @@ class Library:
     def _video_id(self, video: str | None) -> str | None:
         return None if video is None else self._store.resolve_video(video).id
 
-    def _encoder(self) -> TextEncoder:
+    def _encoder(self, spec: str) -> TextEncoder:
         from fdvs.encoders.text import text_encoder
 
-        spec = self.settings.story.text_embedder
         if spec not in self._encoders:
             self._encoders[spec] = text_encoder(spec)
         return self._encoders[spec]
+
+    def _query_encoder(self) -> TextEncoder:
+        """The encoder that made the library's vectors: that of the settings, else one that a story's settings name.
+
+        Where none of them fits, the one of the settings: the search says what is wrong.
+        """
+        chosen = self._encoder(self.settings.story.text_embedder)
+        model = self._store.a_vector_model()
+        if model not in (None, chosen.name):
+            for spec in self._store.text_embedders():
+                try:
+                    encoder = self._encoder(spec)
+                except BackendUnavailableError:
+                    continue  # a story from elsewhere, whose encoder is not here
+                if encoder.name == model:
+                    return encoder
+        return chosen
 
 
 def _open(path: Path) -> Store:

@@ -34,7 +34,7 @@ CLIPS_KEY = "imported"
 class Importer:
     """Imports files into one store. Importing the same again changes nothing."""
 
-    def __init__(self, store: Store, settings: Settings, encoder: Callable[[], TextEncoder]) -> None:
+    def __init__(self, store: Store, settings: Settings, encoder: Callable[[str], TextEncoder]) -> None:
         self._store, self._settings, self._encoder = store, settings, encoder
 
     def guarded(self, file: Path, video: str | None) -> list[StatusRow]:
@@ -86,7 +86,7 @@ class Importer:
             if self._store.paths_of(record.video.id):
                 raise InputError(f"{record.video.name} was built here from the video itself; `fdvs forget` it first")
             self._store.put_record(record, key)
-            encoder = self._encoder()
+            encoder = self._encoder(self._settings.story.text_embedder)
             self._store.put_vectors(record.video.id, node_vectors(record.nodes, encoder), encoder.name)
         return _row(record.video, sum(not node.children for node in record.nodes))
 
@@ -96,7 +96,7 @@ class Importer:
         clips, captions = clips_from_captions(imported)
         if not self._store.stage_done(video.id, "story", key):
             evidence = evidence_of(clips, captions)
-            encoder = self._encoder()
+            encoder = self._encoder(self._settings.story.text_embedder)
             built = build_story(video, evidence, settings, encoder)
             self._store.put_video(video)
             self._store.plan_video(video.id, CLIPS_KEY, CLIPS_KEY, clips_total=len(clips))
@@ -125,7 +125,7 @@ class Importer:
             added[caption.clip_id].append(caption)
         rows = [replace(row, captions=_with_added(row.captions or (), added[row.clip.id])) for row in rows]
         evidence = [clip_evidence(row) for row in rows]
-        encoder = self._encoder()
+        encoder = self._encoder(settings.story.text_embedder)
         built = build_story(video, evidence, settings, encoder)
         clips_hash, captions_hash = self._store.told_from(video.id)
         imported_key = self._store.imported_key(video.id)

@@ -108,6 +108,18 @@ class StoryRows(ClipRows):
             _put_vectors(db, keys, vectors, model)
             self._bump_generation(db)
 
+    def text_embedders(self) -> list[str]:
+        """The text encoders that the settings of the stories name, each once, sorted."""
+        with self.reading() as db:
+            rows = db.execute("SELECT DISTINCT json_extract(settings_json, '$.story.text_embedder') FROM stories")
+            return sorted(row[0] for row in rows if row[0])
+
+    def a_vector_model(self) -> str | None:
+        """The text encoder behind one of the vectors; None where there is no vector."""
+        with self.reading() as db:
+            row = db.execute("SELECT model FROM vectors LIMIT 1").fetchone()
+        return None if row is None else str(row[0])
+
     def has_story(self, video_id: str) -> bool:
         with self.reading() as db:
             return db.execute("SELECT 1 FROM stories WHERE video_id = ?", (video_id,)).fetchone() is not None

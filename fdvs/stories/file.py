@@ -8,6 +8,7 @@ node) is read back from the settings.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ from fdvs.stories.schema import check_against_schema
 
 SCHEMA_NAME = "fdvs-story/1"
 _SIMILARITY_DIGITS = 6
+_MODEL_FOLDER = re.compile(r"^([\w-]+:)/(?:.*/)?([^/]+)/*$")  # `transformers:/models/clip`
 
 
 def dump_story(record: StoryRecord) -> str:
@@ -69,11 +71,16 @@ def story_to_json(record: StoryRecord) -> dict[str, Any]:
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with sorted keys, so that the order in which they were put together does not show."""
+    """Settings with sorted keys, so that the order in which they were put together does not show; of a model in a
+    folder of this machine only the folder's name."""
     return {
-        key: _plain(value) if isinstance(value, Mapping) else value
+        key: _plain(value) if isinstance(value, Mapping) else _without_folder(value)
         for key, value in sorted(settings.items(), key=lambda item: item[0])
     }
+
+
+def _without_folder(value: Any) -> Any:
+    return _MODEL_FOLDER.sub(r"\1\2", value) if isinstance(value, str) else value
 
 
 def _caption_to_json(caption: Caption) -> dict[str, Any]:
