@@ -17,7 +17,7 @@ from fdvs.errors import AmbiguousError, BackendUnavailableError, InputError, Not
 from fdvs.records import Answer, Caption, Clip, DuplicateGroup, FrameSelection, Hit, StoryRecord, Video
 from fdvs.redundancy.report import RedundancyReport
 from fdvs.retrieval.story_file import Story
-from fdvs.settings import Scalar, Settings, load_settings
+from fdvs.settings import Scalar, Settings, load_settings, resolve_auto
 from fdvs.store.database import DATABASE_NAME
 from fdvs.store.library import Store
 
@@ -43,6 +43,10 @@ class Library:
             and `FDVS_…` variables count too.
         settings: all settings at once, instead of the three above.
 
+    Attributes:
+        settings: what is in force; `auto` is replaced by what it chose.
+        choices: for each `auto`, a line that says what it chose and why.
+
     Raises:
         NotFoundError: `create` is False and there is no library.
         UsageError: a setting is unknown or out of range.
@@ -59,9 +63,8 @@ class Library:
         settings: Settings | None = None,
     ) -> None:
         self.path = Path(path)
-        self.settings = settings or load_settings(
-            library=self.path, flags=flags, assignments=assignments, profile=profile
-        )
+        given = settings or load_settings(library=self.path, flags=flags, assignments=assignments, profile=profile)
+        self.settings, self.choices = resolve_auto(given)
         self._open_store: Store | None = None
         self._encoders: dict[str, TextEncoder] = {}
         if not create:

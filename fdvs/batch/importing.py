@@ -8,9 +8,10 @@ from pathlib import Path
 
 from fdvs.batch.freshness import story_key
 from fdvs.batch.report import StatusRow
+from fdvs.batch.telling import tell
 from fdvs.encoders.text import TextEncoder
 from fdvs.errors import InputError
-from fdvs.pipeline import clip_evidence, story_settings
+from fdvs.pipeline import clip_evidence
 from fdvs.records import Caption, State, StoryRecord, Video, content_id
 from fdvs.retrieval.story_file import node_vectors
 from fdvs.settings import Settings, stored_settings
@@ -26,7 +27,6 @@ from fdvs.stories.imported import (
     import_settings,
 )
 from fdvs.stories.importing import read_import
-from fdvs.stories.tree import build_story
 
 CLIPS_KEY = "imported"
 
@@ -97,20 +97,12 @@ class Importer:
         if not self._store.stage_done(video.id, "story", key):
             evidence = evidence_of(clips, captions)
             encoder = self._encoder(self._settings.story.text_embedder)
-            built = build_story(video, evidence, settings, encoder)
             self._store.put_video(video)
             self._store.plan_video(video.id, CLIPS_KEY, CLIPS_KEY, clips_total=len(clips))
             rows = [ClipRow(ordinal, one.clip, captions=one.captions) for ordinal, one in enumerate(evidence)]
             self._store.put_clips(CLIPS_KEY, rows, captions_hash=CLIPS_KEY)
-            self._store.put_story(
-                video.id,
-                key,
-                story_settings(settings),
-                built.nodes,
-                vectors=built.vectors,
-                model=encoder.name,
-                clips_hash=CLIPS_KEY,
-                captions_hash=CLIPS_KEY,
+            tell(
+                self._store, video, evidence, settings, encoder, key=key, clips_hash=CLIPS_KEY, captions_hash=CLIPS_KEY
             )
         return _row(video, len(clips))
 
@@ -126,18 +118,17 @@ class Importer:
         rows = [replace(row, captions=_with_added(row.captions or (), added[row.clip.id])) for row in rows]
         evidence = [clip_evidence(row) for row in rows]
         encoder = self._encoder(settings.story.text_embedder)
-        built = build_story(video, evidence, settings, encoder)
         clips_hash, captions_hash = self._store.told_from(video.id)
         imported_key = self._store.imported_key(video.id)
         captions_hash = content_id("captions", captions_hash, imported_key)
         self._store.put_clips(clips_hash, rows, captions_hash=captions_hash)
-        self._store.put_story(
-            video.id,
-            story_key(settings, self._store.paths_of(video.id), imported_key),
-            story_settings(settings),
-            built.nodes,
-            vectors=built.vectors,
-            model=encoder.name,
+        tell(
+            self._store,
+            video,
+            evidence,
+            settings,
+            encoder,
+            key=story_key(settings, self._store.paths_of(video.id), imported_key),
             clips_hash=clips_hash,
             captions_hash=captions_hash,
         )

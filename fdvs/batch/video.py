@@ -10,6 +10,7 @@ from pathlib import Path
 from fdvs.batch.freshness import is_told, story_key
 from fdvs.batch.jobs import UNTIL, Event, Job, Until
 from fdvs.batch.locks import Locks
+from fdvs.batch.telling import tell
 from fdvs.captioners.base import Captioner, captioner
 from fdvs.captioners.facts import PictureFacts
 from fdvs.encoders.pictures import picture_encoder
@@ -30,7 +31,6 @@ from fdvs.pipeline import (
     describe_clips,
     hash_file,
     measurer,
-    story_settings,
     video_named,
 )
 from fdvs.records import Probe, State, Video
@@ -39,7 +39,6 @@ from fdvs.store.library import Store
 from fdvs.store.paths import Fingerprint, PathRow
 from fdvs.stories.evidence import ClipEvidence
 from fdvs.stories.imported import ImportedCaption
-from fdvs.stories.tree import build_story
 
 PROGRESS_EVERY_S = 0.2
 
@@ -209,16 +208,13 @@ class VideoBuild:
         return evidence
 
     def _tell(self, evidence: Sequence[ClipEvidence], frames_key: str, captions_key: str) -> None:
-        """The tree, in one transaction."""
-        encoder = text_encoder(self._settings.story.text_embedder)
-        built = build_story(self._store.video(self._video_id), evidence, self._settings, encoder)
-        self._store.put_story(
-            self._video_id,
-            self._story_key,
-            story_settings(self._settings),
-            built.nodes,
-            vectors=built.vectors,
-            model=encoder.name,
+        tell(
+            self._store,
+            self._store.video(self._video_id),
+            evidence,
+            self._settings,
+            text_encoder(self._settings.story.text_embedder),
+            key=self._story_key,
             clips_hash=frames_key,
             captions_hash=captions_key,
         )

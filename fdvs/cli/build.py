@@ -74,6 +74,8 @@ def build(
             "run": {"jobs": jobs or None, "rehash": rehash or None},
         },
     )
+    for choice in opened.choices:
+        note(choice)
     with opened, Progress() as progress:
         report = opened.build(
             inputs,

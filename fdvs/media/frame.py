@@ -94,10 +94,6 @@ class Frame:
             self._small = np.ascontiguousarray(upright.transpose(1, 2, 0))
         return self._small
 
-    def luma_max(self) -> int:
-        """`brightest` of the small picture."""
-        return brightest(self.small())
-
     def rgb(self, short_side: int | None = None) -> NDArray[np.uint8]:
         """`[H, W, 3]` 8-bit RGB, upright, square pixels, HDR tone-mapped to BT.709.
 

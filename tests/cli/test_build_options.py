@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -109,3 +110,11 @@ def test_a_bad_settings_file_is_named(world: World, own_library: Path) -> None:
     ended = fdvs("build", world.films, "-L", own_library)
     assert ended.code == 2
     assert "fdvs.toml is not valid TOML" in ended.err
+
+
+def test_auto_says_what_it_chose_and_the_story_stays_honest(world: World, own_library: Path) -> None:
+    again = fdvs("build", world.films / FILM, "-L", own_library, "--captioner", "auto", "--json")
+    assert again.code == 0
+    assert "captioner auto: builtin, because" in again.err
+    assert json.loads(again.out)["summary"]["skipped"] == 1  # the same settings as those it was built with
+    assert "no vision model" in fdvs("story", FILM, "-L", own_library).out

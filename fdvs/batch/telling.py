@@ -1,0 +1,43 @@
+"""A story is built from clip evidence and stored as one: the last step of a build and of an import alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fdvs.encoders.text import TextEncoder
+from fdvs.pipeline import story_settings
+from fdvs.records import Video
+from fdvs.settings import Settings
+from fdvs.store.library import Store
+from fdvs.stories.evidence import ClipEvidence
+from fdvs.stories.tree import build_story
+
+
+def tell(
+    store: Store,
+    video: Video,
+    evidence: Sequence[ClipEvidence],
+    settings: Settings,
+    encoder: TextEncoder,
+    *,
+    key: str,
+    clips_hash: str,
+    captions_hash: str,
+) -> None:
+    """Build the tree and put it in the place of the video's former one, in one transaction.
+
+    Args:
+        key: what the story was made from (`freshness.story_key`); marked as done last.
+        clips_hash, captions_hash: the stored clips and captions behind `evidence`.
+    """
+    built = build_story(video, evidence, settings, encoder)
+    store.put_story(
+        video.id,
+        key,
+        story_settings(settings),
+        built.nodes,
+        vectors=built.vectors,
+        model=encoder.name,
+        clips_hash=clips_hash,
+        captions_hash=captions_hash,
+    )
