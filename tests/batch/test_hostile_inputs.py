@@ -466,7 +466,7 @@ def test_trouble_of_our_own_is_a_crash_of_this_video(
     def broken(*args: object, **more: object) -> None:
         raise ZeroDivisionError("nothing to share")
 
-    monkeypatch.setattr("fdvs.batch.video.build_story", broken)
+    monkeypatch.setattr("fdvs.batch.telling.build_story", broken)
     ended = handle(good_job, lambda event: None)
     assert (ended.kind, ended.code) == ("failed", "crashed")
     assert "ZeroDivisionError: nothing to share" in ended.message
