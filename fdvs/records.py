@@ -202,6 +202,51 @@ class Caption:
             raise InputError(f"a {self.outcome} caption has no text, got {self.text[:40]!r}")
 
 
+class PageKind(StrEnum):
+    """How a page of on-screen text behaves: it stands for a while, lies over changing pictures, or scrolls through."""
+
+    PAGE = "page"
+    OVERLAY = "overlay"
+    SCROLL = "scroll"
+
+
+@dataclass(frozen=True, slots=True)
+class ShownLine:
+    """One line of text on the screen, from the first sample that shows it to the end of the last.
+
+    `box` is (left, top, right, bottom) in thousandths of the displayed picture.
+    """
+
+    text: str
+    span: Span
+    box: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownStep:
+    """Lines that appear together on a page, in reading order. The text of the caption `caption_id` is these lines,
+    joined by line breaks."""
+
+    start_ms: int
+    caption_id: str
+    lines: tuple[ShownLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPage:
+    """Text that stands on the screen together (a slide, a title, a sign) and how it builds up, step by step.
+
+    `title` is the line that stands out as its heading, empty where none does. `repeats` is the caption id of the first
+    step of an earlier page that showed the same text; None where it is new.
+    """
+
+    kind: PageKind
+    span: Span
+    title: str
+    steps: tuple[ShownStep, ...]
+    repeats: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class DuplicateMember:
     """One frame, clip or caption that says the same as its group's representative."""

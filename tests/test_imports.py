@@ -17,7 +17,18 @@ ROOT = Path(__file__).resolve().parents[1]
 # A part may import parts of its own or an earlier layer. A new part needs a layer here and in docs/architecture.md.
 LAYERS = (
     ("records", "errors", "settings"),
-    ("media", "encoders", "captioners", "kernels", "redundancy", "stories", "store", "demo"),
+    (
+        "media",
+        "encoders",
+        "captioners",
+        "screen_text",
+        "kernels",
+        "redundancy",
+        "stories",
+        "store",
+        "demo",
+        "languages",
+    ),
     ("retrieval", "pipeline"),
     ("batch", "api", "doctor"),
     ("cli",),
@@ -26,7 +37,7 @@ LAYER_OF = {part: layer for layer, parts in enumerate(LAYERS) for part in parts}
 
 HEAVY = frozenset(
     {"torch", "torchvision", "transformers", "sentence_transformers", "open_clip", "timm", "onnx"}
-    | {"faiss", "cv2", "decord", "vllm", "ray"}
+    | {"faiss", "cv2", "decord", "vllm", "ray", "rapidocr", "py3langid"}
 )
 
 

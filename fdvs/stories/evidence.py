@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fdvs.records import Caption, CaptionKind, Clip, Outcome
+from fdvs.records import Caption, CaptionKind, Clip, Outcome, ShownPage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,12 +24,14 @@ class ClipEvidence:
         captions: of this clip, whatever their kind and outcome; a caption belongs to the clip in which it starts.
         picture: [D] mean picture vector, unit length; None where no picture was decoded.
         facts: what the built-in captioner measured; None where nothing was.
+        pages: on-screen text that first appears in this clip, in time order; its captions are among `captions`.
     """
 
     clip: Clip
     captions: tuple[Caption, ...]
     picture: NDArray[np.float32] | None
     facts: PictureFacts | None
+    pages: tuple[ShownPage, ...] = ()
 
     @property
     def is_worded(self) -> bool:

@@ -1,0 +1,51 @@
+"""What was read on the screen, clip by clip: the raw material that is merged over time into pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fdvs.records import Span
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLine:
+    """One line as the reader returned it: `box` is (left, top, right, bottom) in thousandths of the displayed picture,
+    `score` the reader's own confidence, 0..1, rounded to thousandths."""
+
+    text: str
+    score: float
+    box: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The text of one stable stretch of samples inside one clip.
+
+    Attributes:
+        span: from the stretch's first sample to the first sample that looks different, or to the end of the clip.
+        time_ms: the sample that was read (the stretch's last); -1 where none was.
+        lines: what was read, in the reader's order; empty where there is no text or nothing was read.
+        outcome: `read`: the reader looked at it; `same`: looks like the stretch before it (maybe in an earlier clip),
+            whose lines still stand; `no_text`: the detector saw no text in it; `skipped`: not looked at, for a
+            limit on how much is read.
+    """
+
+    span: Span
+    time_ms: int
+    lines: tuple[ReadLine, ...]
+    outcome: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "span": [self.span.start_ms, self.span.end_ms],
+            "time_ms": self.time_ms,
+            "lines": [[line.text, line.score, list(line.box)] for line in self.lines],
+            "outcome": self.outcome,
+        }
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Reading:
+        lines = tuple(ReadLine(text, score, tuple(box)) for text, score, box in data["lines"])
+        return Reading(Span(*data["span"]), data["time_ms"], lines, data["outcome"])
