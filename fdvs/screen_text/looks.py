@@ -1,0 +1,77 @@
+"""Readings as looks: what stood on the screen from when to when, each look read once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from fdvs.records import Span
+from fdvs.screen_text.boxes import same_row, x_gap
+from fdvs.screen_text.readings import Reading, ReadLine
+from fdvs.screen_text.texts import essence, is_enumerator, tidy
+
+# Below this the reader itself takes the line for a guess.
+LEAST_SCORE = 0.5
+# A number or bullet belongs to the line beside it when the gap is at most this many line heights.
+ENUMERATOR_GAP = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One reading and all the time that it holds for.
+
+    Attributes:
+        span: the stretch that was read and the stretches after it that look the same.
+        time_ms: the sample that was read.
+        lines: in the reader's order, rubbish left out and numbering joined to its line.
+        sure: whether the time between this look and the next was looked at too.
+    """
+
+    span: Span
+    time_ms: int
+    lines: tuple[ReadLine, ...]
+    sure: bool = True
+
+    @property
+    def duration_s(self) -> float:
+        return self.span.duration_ms / 1000
+
+
+def looks_of(readings: Iterable[Reading]) -> list[Look]:
+    """The looks of one video, in time order.
+
+    A `same` stretch makes the look before it last longer; after a `skipped` one nothing is known until the next look.
+    """
+    looks: list[Look] = []
+    known = False
+    for reading in readings:
+        if reading.outcome in ("read", "no_text"):
+            looks.append(Look(reading.span, reading.time_ms, cleaned(reading.lines)))
+            known = True
+        elif reading.outcome == "skipped":
+            known = False
+            if looks:
+                looks[-1] = replace(looks[-1], sure=False)
+        elif known:
+            looks[-1] = replace(looks[-1], span=Span(looks[-1].span.start_ms, reading.span.end_ms))
+    return looks
+
+
+def cleaned(lines: Sequence[ReadLine]) -> tuple[ReadLine, ...]:
+    """Lines that may be text: white space tidied, numbering joined, scraps without two letters or digits left out."""
+    kept = [replace(line, text=tidy(line.text)) for line in lines if line.score >= LEAST_SCORE]
+    return tuple(line for line in _numbered(kept) if len(essence(line.text)) >= 2)
+
+
+def _numbered(lines: Sequence[ReadLine]) -> list[ReadLine]:
+    """Each number or bullet that was read apart, joined to the line right of it."""
+    rest = [line for line in lines if not is_enumerator(line.text)]
+    for mark in (line for line in lines if is_enumerator(line.text)):
+        beside = [line for line in rest if same_row(mark.box, line.box) and line.box[0] > mark.box[0]]
+        line = min(beside, key=lambda other: (other.box[0], other.text), default=None)
+        height = mark.box[3] - mark.box[1]
+        if line is None or x_gap(mark.box, line.box) > ENUMERATOR_GAP * height:
+            continue
+        box = (mark.box[0], min(mark.box[1], line.box[1]), line.box[2], max(mark.box[3], line.box[3]))
+        rest[rest.index(line)] = replace(line, text=f"{mark.text} {line.text}", box=box)
+    return rest
