@@ -8,6 +8,10 @@ import os
 import shutil
 import signal
 import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +22,7 @@ import pytest
 from fdvs.batch.jobs import Event, Job
 from fdvs.batch.report import StatusRow
 from fdvs.batch.worker import handle
+from fdvs.pipeline import hash_file
 from fdvs.records import ERROR_CODES, State
 from fdvs.settings import load_settings
 from fdvs.store.library import Store
@@ -31,6 +36,7 @@ from tests.batch.commands import (
     fdvs,
     is_alive,
     render_film,
+    stopped_midway,
     stored_clips,
     wait_until,
 )
@@ -344,16 +350,39 @@ def test_a_video_over_its_time_limit_is_stopped(long_film: Path, tmp_path: Path)
     assert (again.code, again.rows[str(long_film)]["state"]) == (0, "done")
 
 
+HOLD = """
+import sys
+from pathlib import Path
+from fdvs.batch.locks import Locks
+locks = Locks(Path(sys.argv[1]))
+locks.acquire(sys.argv[2])
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def held(library: Path, video: Path) -> Iterator[None]:
+    """Another process works on a video: a worker that probed it waits, until this block ends or it is killed."""
+    library.mkdir()
+    command = [sys.executable, "-c", HOLD, str(library), f"video:{hash_file(video)}"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        yield
+
+
 class Killing(Watched):
     """Kills the worker of one video as soon as it was probed."""
 
     def __init__(self, victim: str, number: signal.Signals, library: Path, *inputs: Path) -> None:
         super().__init__(library, *inputs)
         self.victim, self.number = victim, number
+        self.others = set(children(os.getpid()))
 
     def on_event(self, name: str, event: Event) -> None:
         if name == self.victim and event.kind == "probed":
-            (worker,) = children(os.getpid())
+            (worker,) = set(children(os.getpid())) - self.others
             os.kill(worker, self.number)
         super().on_event(name, event)
 
@@ -364,8 +393,10 @@ def test_a_worker_that_crashes_costs_its_own_video_only(
 ) -> None:
     for name in ("a.mp4", "z.mp4"):
         small_film(tmp_path / name, ord(name[0]))
-    watched = Killing("long.mp4", number, tmp_path / "library", tmp_path / "a.mp4", long_film, tmp_path / "z.mp4")
-    report = watched.build("run.jobs=1", MANY_CLIPS)
+    library = tmp_path / "library"
+    with held(library, long_film):  # so that it cannot be over before it is killed
+        watched = Killing("long.mp4", number, library, tmp_path / "a.mp4", long_film, tmp_path / "z.mp4")
+        report = watched.build("run.jobs=1", MANY_CLIPS)
     rows = {row.video: row for row in report.rows}
     assert (rows["long.mp4"].state, rows["long.mp4"].code) == (State.FAILED, "crashed")
     assert number.name in rows["long.mp4"].message
@@ -389,20 +420,23 @@ def test_a_stopped_build_ends_at_once_and_can_go_on(
     number: signal.Signals, to_all: bool, code: int, long_film: Path, tmp_path: Path
 ) -> None:
     library = tmp_path / "library"
-    with Running("build", long_film, "-L", library, "--set", MANY_CLIPS) as build:
-        assert wait_until(lambda: stored_clips(library) > 0, unless=lambda: not build.runs)
+
+    def stop(build: Running) -> Ended:
         workers = build.workers()
         if to_all:
             build.signal_group(number)
         else:
             build.process.send_signal(number)
         ended = build.wait()
-        assert ended.code == code
-        assert "Traceback" not in ended.err
         assert wait_until(lambda: not any(map(is_alive, workers)))
+        return ended
+
+    ended = stopped_midway(("build", long_film, "-L", library, "--set", MANY_CLIPS), library, 100, stop)
+    assert ended.code == code
+    assert "Traceback" not in ended.err
     assert_sound(library)
     before = stored_clips(library)
-    assert 0 < before < 100
+    assert before > 0
     assert [row["state"] for row in fdvs("status", "-L", library, "--json").rows.values()] == ["pending"]
     watched = Watched(library, long_film)
     assert watched.build(MANY_CLIPS).exit_code == 0

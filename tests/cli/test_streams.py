@@ -36,19 +36,18 @@ def test_errors_go_to_stderr(world: World) -> None:
 
 @pytest.mark.parametrize("command", ["story", "redundancy"])
 def test_a_reader_that_goes_away_is_no_error(world: World, command: str) -> None:
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*FDVS, command, FILM, "-L", str(world.library), "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment(),
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    os.read(process.stdout.fileno(), 10)
-    process.stdout.close()
-    err = process.stderr.read().decode()
-    process.stderr.close()
-    assert process.wait(60) == 0
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        os.read(process.stdout.fileno(), 10)
+        process.stdout.close()
+        err = process.stderr.read().decode()
+        assert process.wait() == 0
     assert err == ""
 
 
@@ -61,7 +60,6 @@ def test_a_reader_that_was_never_there_is_no_error(world: World) -> None:
             stdout=write_end,
             stderr=subprocess.PIPE,
             env=environment(),
-            timeout=60,
         )
     finally:
         os.close(write_end)
@@ -71,7 +69,7 @@ def test_a_reader_that_was_never_there_is_no_error(world: World) -> None:
 def test_the_installed_command_is_the_same(world: World) -> None:
     installed = Path(sys.executable).with_name("fdvs")
     ended = subprocess.run(
-        [installed, "status", "-L", world.library], capture_output=True, text=True, env=environment(), timeout=60
+        [installed, "status", "-L", world.library], capture_output=True, text=True, env=environment()
     )
     assert ended.returncode == 0
     assert f"{FILM}  done" in ended.stdout
@@ -89,7 +87,7 @@ def test_status_watch_ends_when_all_is_done_and_by_ctrl_c(world: World, own_libr
         assert watching.process.stdout is not None
         assert "pending" in watching.process.stdout.readline()
         watching.process.send_signal(signal.SIGINT)
-        assert watching.process.wait(60) == 130
+        assert watching.process.wait() == 130
 
 
 def test_a_sentence_cannot_steer_the_terminal(world: World, tmp_path: Path) -> None:

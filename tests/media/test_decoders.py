@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -384,38 +385,31 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def wait_until(condition: Callable[[], bool], limit_s: float = 10.0) -> bool:
-    deadline = time.monotonic() + limit_s
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return condition()
-
-
-@pytest.mark.timeout(30)
 @pytest.mark.parametrize("stage", ["greeting", "open", "frame"])
 def test_a_hanging_decord_is_killed_after_the_limit(
     media: Media, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stage: str
 ) -> None:
     known = media("single_frame_mp4")
     _, index = opened(known)
-    pid_file = tmp_path / "pid"
+    pid_file, hangs = tmp_path / "pid", tmp_path / "hangs"
     body = f"open({str(pid_file)!r}, 'w').write(str(os.getpid()))\n"
     if stage != "greeting":
         body += "answer({})\nquestion()\n"
     if stage == "frame":
         body += "answer({'count': 1, 'keys': [0]}, bytes(8))\nquestion()\n"
         body += "answer({'shape': [72, 128, 3]}, bytes(72 * 128 * 3))\nquestion()\nos.write(1, b'\\0\\0')\n"
-    fake_worker(monkeypatch, tmp_path, body + "time.sleep(600)\n")
-    begin = time.monotonic()
-    with pytest.raises(DecodeError, match=r"no answer within 1\.5 s") as caught:
-        list(read_clips_decord(known.path, index, plans_of(index, 1), look, timeout_s=1.5))
+    # Where it hangs, an hour passes at once; the byte on stderr makes whoever waits for it look at the clock.
+    body += f"open({str(hangs)!r}, 'w').close()\nos.write(2, b'.')\ntime.sleep(3600)\n"
+    fake_worker(monkeypatch, tmp_path, body)
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + 3600 * hangs.exists())
+    monkeypatch.setattr(decord_reader, "time", clock)
+    with pytest.raises(DecodeError, match="no answer within 600 s") as caught:
+        list(read_clips_decord(known.path, index, plans_of(index, 1), look, timeout_s=600))
     assert caught.value.code == "timeout"
     assert (caught.value.at_ms == 0) == (stage == "frame")
-    assert time.monotonic() - begin < 15
     assert not is_running(int(pid_file.read_text()))
 
 
-@pytest.mark.timeout(30)
 @pytest.mark.parametrize(
     "last_words",
     ["os.kill(os.getpid(), 11)", "sys.exit(0)", "os.write(1, b'\\xff' * 100)", "os.write(1, b'\\0\\0\\0\\2[]')",
@@ -430,11 +424,10 @@ def test_a_decord_that_dies_or_talks_nonsense_is_an_error_and_no_picture(
     body += f"answer({{'shape': [72, 128, 3]}}, bytes(72 * 128 * 3))\nquestion()\n{last_words}\n"
     fake_worker(monkeypatch, tmp_path, body)
     with pytest.raises(DecodeError) as caught:
-        list(read_clips_decord(known.path, index, plans_of(index, 1), look, timeout_s=10))
+        list(read_clips_decord(known.path, index, plans_of(index, 1), look))
     assert caught.value.code in ("crashed", "damaged")
 
 
-@pytest.mark.timeout(30)
 def test_a_talkative_decord_does_not_block(media: Media, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """More on stderr than a pipe holds."""
     known = media("single_frame_mp4")
@@ -443,13 +436,12 @@ def test_a_talkative_decord_does_not_block(media: Media, monkeypatch: pytest.Mon
     body += "question()\nanswer({'shape': [72, 128, 3]}, bytes(72 * 128 * 3))\nquestion()\n"
     body += "sys.stderr.write('y' * 1_000_000)\nanswer({'shape': [72, 128, 3]}, bytes(72 * 128 * 3))\nquestion()\n"
     fake_worker(monkeypatch, tmp_path, body)
-    (clip,) = read_clips_decord(known.path, index, plans_of(index, 1), look, timeout_s=10)
+    (clip,) = read_clips_decord(known.path, index, plans_of(index, 1), look)
     assert len(clip.frames) == 1
     assert "yyy" in clip.warnings[0]
     assert len(clip.warnings[0]) < 500
 
 
-@pytest.mark.timeout(30)
 def test_a_missing_decord_names_the_extra(media: Media, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     known = media("single_frame_mp4")
     _, index = opened(known)
@@ -459,7 +451,6 @@ def test_a_missing_decord_names_the_extra(media: Media, monkeypatch: pytest.Monk
 
 
 @needs_decord
-@pytest.mark.timeout(60)
 def test_leaving_early_kills_the_process(media: Media, monkeypatch: pytest.MonkeyPatch) -> None:
     known = media("h264_mp4")
     _, index = opened(known)
@@ -479,7 +470,6 @@ def test_leaving_early_kills_the_process(media: Media, monkeypatch: pytest.Monke
 
 
 @needs_decord
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM])
 def test_the_process_dies_with_its_parent(media: Media, signal_number: int) -> None:
     script = (
@@ -492,11 +482,11 @@ def test_the_process_dies_with_its_parent(media: Media, signal_number: int) -> N
         assert is_running(child)
         parent.send_signal(signal_number)
         parent.wait()
-    assert wait_until(lambda: not is_running(child))
+    while is_running(child):  # the system tells it; not at once
+        time.sleep(0.02)
 
 
 @needs_decord
-@pytest.mark.timeout(60)
 def test_it_works_from_a_thread_and_again_after_an_error(media: Media) -> None:
     known, broken = media("h264_mp4"), media("open_gop_ts")
     _, index = opened(known)

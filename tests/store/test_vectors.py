@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -233,12 +234,10 @@ with Store.open(Path(sys.argv[1]), create=False, readonly=True) as store:
 
 
 def test_processes_that_rebuild_at_once_while_the_library_changes(tmp_path: Path) -> None:
-    with Store.open(tmp_path, create=True) as store:
+    with Store.open(tmp_path, create=True) as store, ExitStack() as stack:
         put(store, unit(200))
-        readers = [
-            subprocess.Popen([sys.executable, "-c", REBUILD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
-            for _ in range(2)
-        ]
+        command = [sys.executable, "-c", REBUILD, str(tmp_path)]
+        readers = [stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True)) for _ in range(2)]
         while any(reader.poll() is None for reader in readers):
             put(store, unit(200, seed=store.generation))
         for reader in readers:
