@@ -158,7 +158,7 @@ def stopped_midway(arguments: Sequence[str | Path], library: Path, total: int, s
     """
     while True:
         with Running(*arguments) as running:
-            wait_until(lambda: stored_clips(library) > 0, unless=lambda: not running.runs)  # noqa: B023
+            wait_until(lambda: stored_clips(library) > 0, unless=lambda: not running.runs)
             ended = stop(running)
         if stored_clips(library) < total:
             return ended
