@@ -26,6 +26,7 @@ from fdvs.media.index import PacketIndex
 from fdvs.media.reader import ClipFrames
 from fdvs.media.subtitles import Cue
 from fdvs.records import Caption, Clip, Span, Video, content_id
+from fdvs.redundancy.layout import layouts_of
 from fdvs.redundancy.visual import select_frames
 from fdvs.settings import ClipSettings, Settings
 from fdvs.store.clips import ClipRow
@@ -140,6 +141,7 @@ def describe_clips(
                 picture=mean_vector(vectors),
                 picture_model=encoder.name,
                 warnings=item.warnings,
+                layouts=layouts_of(small),
             ),
             facts=facts,
             frames=tuple(

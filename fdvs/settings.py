@@ -69,6 +69,7 @@ class StorySettings:
     sentences_per_scene: int = 3
     sentences_per_chapter: int = 4
     sentences_per_video: int = 6
+    repeat_similarity: float = 0.85
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +231,8 @@ def _check_ranges(settings: Settings) -> None:
         )
     if not 0 < settings.frames.threshold <= 1:
         raise UsageError(f"frames.threshold must lie in (0, 1], got {settings.frames.threshold}")
+    if not 0 < settings.story.repeat_similarity <= 1:
+        raise UsageError(f"story.repeat_similarity must lie in (0, 1], got {settings.story.repeat_similarity}")
     if not 2 <= settings.story.max_children <= 24:
         raise UsageError(f"story.max_children must lie in 2..24, got {settings.story.max_children}")
 

@@ -52,6 +52,7 @@ OTHER: dict[str, Any] = {
     "story.sentences_per_scene": 2,
     "story.sentences_per_chapter": 2,
     "story.sentences_per_video": 2,
+    "story.repeat_similarity": 0.9,
     "limits.max_frames": 100,
     "limits.max_pixels": 100,
     "limits.max_duration_s": 100.0,

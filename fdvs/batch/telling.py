@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fdvs.encoders.text import TextEncoder
 from fdvs.pipeline import story_settings
 from fdvs.records import Video
+from fdvs.redundancy.duplicates import ClipLayouts, find_repeats
 from fdvs.settings import Settings
 from fdvs.store.library import Store
 from fdvs.stories.evidence import ClipEvidence
@@ -24,12 +25,14 @@ def tell(
     clips_hash: str,
     captions_hash: str,
 ) -> None:
-    """Build the tree and put it in the place of the video's former one, in one transaction.
+    """Find what recurs, build the tree and put both in the place of the video's former ones, in one transaction.
 
     Args:
         key: what the story was made from (`freshness.story_key`); marked as done last.
         clips_hash, captions_hash: the stored clips and captions behind `evidence`.
     """
+    clips = [ClipLayouts(clip, layouts) for clip, layouts in store.clip_layouts(video.id, clips_hash)]
+    repeats = find_repeats(clips, settings.story.repeat_similarity)
     built = build_story(video, evidence, settings, encoder)
     store.put_story(
         video.id,
@@ -40,4 +43,5 @@ def tell(
         model=encoder.name,
         clips_hash=clips_hash,
         captions_hash=captions_hash,
+        duplicates=repeats,
     )

@@ -16,11 +16,11 @@ def redundancy(
     every: Annotated[bool, typer.Option("--all", help="All videos together.")] = False,
     as_json: JsonOption = False,
 ) -> int:
-    """What was set aside as a repeat, and what stands for it.
+    """What repeats what: pictures that return, frames and captions set aside, what several videos share.
 
-    Frames, clips and captions, each with the rule that applied, the one it repeats and how similar they are.
+    Each with the rule that applied, the one it repeats and how similar they are.
     """
-    from fdvs.cli.tables import redundancy_lines
+    from fdvs.cli.repeats import redundancy_lines
 
     if (video is None) == (not every):
         raise UsageError("name one VIDEO, or --all")

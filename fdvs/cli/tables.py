@@ -1,11 +1,10 @@
-"""Aligned plain text for terminals: status tables, hits, redundancy. Untrusted text is made safe first."""
+"""Aligned plain text for terminals: status tables, hits, answers. Untrusted text is made safe first."""
 
 from __future__ import annotations
 
 import shlex
 import textwrap
-from collections.abc import Mapping, Sequence
-from itertools import groupby
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,14 +14,9 @@ from fdvs.stories.render import safe_text
 
 if TYPE_CHECKING:
     from fdvs.batch.report import StatusRow
-    from fdvs.redundancy.report import RedundancyReport, Removed
 
 NAME_WIDTH = 44
 TEXT_WIDTH = 96
-
-
-def _precise(time_ms: int) -> str:
-    return f"{clock(time_ms)}.{time_ms % 1000 // 100}"
 
 
 def _short(text: str, width: int) -> str:
@@ -53,44 +47,6 @@ def hit_lines(number: int, hit: Hit) -> list[str]:
     body = text_lines(_short(safe_text(hit.text), 400), "    ")
     also = [f"    also at {', '.join(clock(span.start_ms) for span in hit.also)}"] if hit.also else []
     return [head, *body, *also]
-
-
-def redundancy_lines(report: RedundancyReport, names: Mapping[str, str]) -> list[str]:
-    """Totals first, then every removed frame, clip or caption with what it repeats; `names` are those of the videos.
-
-    Neighbours that repeat the same are one line.
-    """
-    lines = [
-        f"frames: {report.frames_kept} of {report.frames_sampled} kept; "
-        f"captions: {report.captions_kept} of {report.captions_total} kept"
-    ]
-    shown = None
-    for _, run in groupby(report.removed, lambda item: (item.video_id, item.kept_id, item.rule, _noun(item))):
-        items = list(run)
-        if report.video is None and items[0].video_id != shown:
-            shown = items[0].video_id
-            lines.append(safe_text(names.get(shown, shown[:8])))
-        lines.append(_repeats_line(items, names))
-    return lines
-
-
-def _noun(item: Removed) -> str:
-    return {"frame": "frame", "clip": "clip", "cap": "caption"}.get(item.id.partition("-")[0], f"{item.kind} repeat")
-
-
-def _repeats_line(items: Sequence[Removed], names: Mapping[str, str]) -> str:
-    """`0:00.6–0:05.0   7 frames    like 0:00.0  similarity 0.998–1.000  (greedy)`"""
-    first = items[0]
-    span = f"{_precise(first.span.start_ms)}–{_precise(items[-1].span.end_ms)}"
-    what = f"{len(items)} {_noun(first)}{'' if len(items) == 1 else 's'}"
-    elsewhere = first.kept_video_id != first.video_id
-    where = f"{safe_text(names.get(first.kept_video_id, first.kept_video_id[:8]))} " if elsewhere else ""
-    low, high = (f"{pick(item.similarity for item in items):.3f}" for pick in (min, max))
-    similarity = low if low == high else f"{low}–{high}"
-    return (
-        f"  {span:<17}  {what:<11}  like {where}{_precise(first.kept_span.start_ms)}  "
-        f"similarity {similarity}  ({first.rule})"
-    )
 
 
 def text_lines(text: str, indent: str = "") -> list[str]:

@@ -8,6 +8,10 @@ from typing import Any
 
 from fdvs.records import Caption, Clip, DuplicateGroup, FrameSelection, Outcome, Span, content_id
 
+# Rules of visual repeats inside one video: a whole clip, or a stretch of one, shows a picture that was shown before.
+CLIP_RULE, STRETCH_RULE = "same_picture", "same_picture_in_part"
+SHOWN_AGAIN = frozenset({CLIP_RULE, STRETCH_RULE})
+
 
 @dataclass(frozen=True, slots=True)
 class Removed:
@@ -26,6 +30,7 @@ class Removed:
     def to_json(self) -> dict[str, Any]:
         return {
             "id": self.id,
+            "video_id": self.video_id,
             "kind": self.kind,
             "start_s": self.span.start_s,
             "end_s": self.span.end_s,

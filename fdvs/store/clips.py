@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 from fdvs.errors import InputError, NotFoundError, StoreError
 from fdvs.records import Caption, CaptionKind, Clip, FrameSelection, Outcome, Span
 from fdvs.store.database import THUMBNAIL_FOLDER
-from fdvs.store.rows import json_column, selection_column, selection_value, text_column, vector_column, vector_value
+from fdvs.store.rows import (
+    json_column,
+    layouts_column,
+    layouts_value,
+    selection_column,
+    selection_value,
+    text_column,
+    vector_column,
+    vector_value,
+)
 from fdvs.store.videos import VideoRows
 
 if TYPE_CHECKING:
@@ -34,7 +43,8 @@ class ClipRow:
 
     `ordinal` counts from 0 in time order. `picture` is the clip's mean picture vector (float32 [D]) by
     `picture_model`. `captions` is None where the clip was not captioned under the settings asked for, and empty where
-    it was and no caption came of it. `warnings` say what was wrong with its pictures.
+    it was and no caption came of it. `warnings` say what was wrong with its pictures. `layouts` are those of its
+    samples (uint8 [T, 288]); only `clip_layouts` reads them, and None leaves what is stored as it is.
     """
 
     ordinal: int
@@ -45,6 +55,7 @@ class ClipRow:
     picture_model: str = ""
     captions: tuple[Caption, ...] | None = None
     warnings: tuple[str, ...] = ()
+    layouts: NDArray[np.uint8] | None = None
 
 
 class ClipRows(VideoRows):
@@ -113,6 +124,24 @@ class ClipRows(VideoRows):
         with self.reading() as db:
             return tuple(caption for _, caption in _captions(db, video_id, clips_hash, captions_hash))
 
+    def clip_layouts(self, video_id: str, clips_hash: str) -> list[tuple[Clip, NDArray[np.uint8]]]:
+        """The clips under `clips_hash` by ordinal, each with the layouts of its samples; without those that have none.
+
+        Raises:
+            StoreError: a row does not hold one layout for each sample.
+        """
+        with self.reading() as db:
+            rows = db.execute(
+                "SELECT id, start_ms, end_ms, keyframe_ms, sampled_json, layouts FROM clips "
+                "WHERE video_id = ? AND clips_hash = ? AND layouts IS NOT NULL ORDER BY ordinal",
+                (video_id, clips_hash),
+            )
+            found = []
+            for clip_id, start_ms, end_ms, keyframe_ms, sampled, layouts in rows:
+                clip = Clip(clip_id, video_id, Span(start_ms, end_ms), keyframe_ms, tuple(json.loads(sampled)))
+                found.append((clip, layouts_value(layouts, len(clip.sampled_ms))))
+        return found
+
     def thumbnail_path(self, clip_id: str) -> Path | None:
         """The clip's thumbnail file, or None where there is none."""
         if self.folder is None or not _FILE_SAFE.fullmatch(clip_id):
@@ -125,14 +154,14 @@ def _put_clip(db: sqlite3.Connection, clips_hash: str, row: ClipRow, *, has_thum
     clip, picture = row.clip, row.picture
     db.execute(
         "INSERT INTO clips (video_id, clips_hash, ordinal, id, start_ms, end_ms, keyframe_ms, sampled_json, "
-        "selection_json, facts_json, picture, picture_model, picture_dimension, has_thumbnail, warnings_json) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "selection_json, facts_json, picture, picture_model, picture_dimension, has_thumbnail, warnings_json, layouts) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (video_id, clips_hash, id) DO UPDATE SET ordinal = excluded.ordinal, "
         "start_ms = excluded.start_ms, end_ms = excluded.end_ms, keyframe_ms = excluded.keyframe_ms, "
         "sampled_json = excluded.sampled_json, selection_json = excluded.selection_json, "
         "facts_json = excluded.facts_json, picture = excluded.picture, picture_model = excluded.picture_model, "
         "picture_dimension = excluded.picture_dimension, has_thumbnail = max(has_thumbnail, excluded.has_thumbnail), "
-        "warnings_json = excluded.warnings_json",
+        "warnings_json = excluded.warnings_json, layouts = coalesce(excluded.layouts, layouts)",
         (
             clip.video_id,
             clips_hash,
@@ -149,6 +178,7 @@ def _put_clip(db: sqlite3.Connection, clips_hash: str, row: ClipRow, *, has_thum
             None if picture is None else picture.size,
             int(has_thumbnail),
             json_column([text_column(warning) for warning in row.warnings]),
+            None if row.layouts is None else layouts_column(row.layouts),
         ),
     )
     found = db.execute(

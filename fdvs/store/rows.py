@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from fdvs.errors import InputError
+from fdvs.errors import InputError, StoreError
 from fdvs.records import DuplicateGroup, DuplicateMember, FrameSelection, Probe, Sentence, Span
 
 if TYPE_CHECKING:
@@ -57,6 +57,20 @@ def vector_value(column: bytes) -> NDArray[np.float32]:
     import numpy as np
 
     return np.frombuffer(column, dtype="<f4").astype(np.float32)
+
+
+def layouts_column(layouts: NDArray[np.uint8]) -> bytes:
+    return layouts.tobytes()
+
+
+def layouts_value(column: bytes, count: int) -> NDArray[np.uint8]:
+    """`[count, size]`, read-only."""
+    import numpy as np
+
+    size, rest = divmod(len(column), count) if count else (0, len(column))
+    if rest:
+        raise StoreError(f"the layouts of a clip with {count} samples have {len(column)} bytes")
+    return np.frombuffer(column, np.uint8).reshape(count, size)
 
 
 def normalised(text: str) -> str:

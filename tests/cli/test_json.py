@@ -21,7 +21,8 @@ ANSWER = {
     "question", "answer", "abstained", "option_index", "option_scores", "confidence", "citations", "reader",
 }  # fmt: skip
 REMOVED = {
-    "id", "kind", "start_s", "end_s", "kept_id", "kept_video_id", "kept_start_s", "kept_end_s", "similarity", "rule",
+    "id", "video_id", "kind", "start_s", "end_s",
+    "kept_id", "kept_video_id", "kept_start_s", "kept_end_s", "similarity", "rule",
 }  # fmt: skip
 VIDEO_ID = re.compile(r"[0-9a-f]{64}")
 

@@ -1,8 +1,9 @@
 """The schema of a library as numbered steps, one module per step. A step that was released is never changed."""
 
 from fdvs.store.schema.m001_initial import M001_INITIAL
+from fdvs.store.schema.m002_layouts import M002_LAYOUTS
 from fdvs.store.schema.migration import Migration
 
-MIGRATIONS: tuple[Migration, ...] = (M001_INITIAL,)
+MIGRATIONS: tuple[Migration, ...] = (M001_INITIAL, M002_LAYOUTS)
 
 __all__ = ["MIGRATIONS", "Migration"]
