@@ -16,9 +16,9 @@ def redundancy(
     every: Annotated[bool, typer.Option("--all", help="All videos together.")] = False,
     as_json: JsonOption = False,
 ) -> int:
-    """What repeats what: pictures that return, frames and captions set aside, what several videos share.
+    """What returns, what was set aside as a repeat, what videos share.
 
-    Each with the rule that applied, the one it repeats and how similar they are.
+    Frames, clips and captions, each with the rule that applied, the one it repeats and how similar they are.
     """
     from fdvs.cli.repeats import redundancy_lines
 
