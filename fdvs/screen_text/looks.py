@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from fdvs.records import Span
-from fdvs.screen_text.boxes import same_row, x_gap
+from fdvs.screen_text.boxes import alike, same_row, x_gap
 from fdvs.screen_text.readings import Reading, ReadLine
 from fdvs.screen_text.texts import essence, is_enumerator, tidy
 
@@ -14,6 +14,8 @@ from fdvs.screen_text.texts import essence, is_enumerator, tidy
 LEAST_SCORE = 0.5
 # A number or bullet belongs to the line beside it when the gap is at most this many line heights.
 ENUMERATOR_GAP = 2.0
+# Two lines of one look whose boxes agree this much are one.
+SAME_BOX = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class Look:
     Attributes:
         span: the stretch that was read and the stretches after it that look the same.
         time_ms: the sample that was read.
-        lines: in the reader's order, rubbish left out and numbering joined to its line.
+        lines: from top to bottom, rubbish left out and numbering joined to its line.
         sure: whether the time between this look and the next was looked at too.
     """
 
@@ -60,7 +62,16 @@ def looks_of(readings: Iterable[Reading]) -> list[Look]:
 def cleaned(lines: Sequence[ReadLine]) -> tuple[ReadLine, ...]:
     """Lines that may be text: white space tidied, numbering joined, scraps without two letters or digits left out."""
     kept = [replace(line, text=tidy(line.text)) for line in lines if line.score >= LEAST_SCORE]
-    return tuple(line for line in _numbered(kept) if len(essence(line.text)) >= 2)
+    return tuple(_once([line for line in _numbered(kept) if len(essence(line.text)) >= 2]))
+
+
+def _once(lines: Sequence[ReadLine]) -> list[ReadLine]:
+    """Lines without those that were found twice in one place; the surer reading stays."""
+    kept: list[ReadLine] = []
+    for line in sorted(lines, key=lambda line: (-line.score, line.box, line.text)):
+        if not any(alike(line.box, other.box) >= SAME_BOX for other in kept):
+            kept.append(line)
+    return sorted(kept, key=lambda line: (line.box[1], line.box[0], line.text))
 
 
 def _numbered(lines: Sequence[ReadLine]) -> list[ReadLine]:

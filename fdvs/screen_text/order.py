@@ -10,6 +10,8 @@ from fdvs.screen_text.boxes import ASPECT, Box, height, middle, same_row
 
 # Free height between two blocks and free width between two columns, in median line heights.
 BLOCK_GAP, COLUMN_GAP = 0.4, 0.9
+# Lines of a stack: so close under each other and so little shifted, in heights of the lower line.
+STACK_GAP, STACK_SIDEWAYS = 0.5, 0.3
 
 
 class Placed(Protocol):
@@ -73,8 +75,31 @@ def _columns(lines: Sequence[T], gap: float) -> list[list[T]]:
         end = max(end, line.box[2])
     beside = [column for column in columns if any(_overlap(column, other) for other in columns if other is not column)]
     if len(beside) < len(columns):
-        return [_rows(lines)]
-    return [_rows(column) for column in columns]
+        return [_by_stacks(lines)]
+    return [_by_stacks(column) for column in columns]
+
+
+def _by_stacks(lines: Sequence[T]) -> list[T]:
+    """By rows; but where lines under each other that begin (or are centred) at one place stand next to others, as
+    captions under pictures do, one such stack after the other."""
+    stacks: list[list[T]] = []
+    for line in sorted(lines, key=lambda line: (line.box[1], line.box[0])):
+        stack = next((stack for stack in stacks if _under(stack[-1].box, line.box)), None)
+        if stack is None:
+            stacks.append([line])
+        else:
+            stack.append(line)
+    tall = [stack for stack in stacks if len(stack) > 1]
+    if len(tall) < 2:
+        return in_rows(lines)
+    return [line for stack in stacks for line in stack]
+
+
+def _under(above: Box, line: Box) -> bool:
+    unit = min(height(above), height(line))
+    begins = abs(above[0] - line[0]) * ASPECT <= STACK_SIDEWAYS * unit
+    centred = abs(above[0] + above[2] - line[0] - line[2]) / 2 * ASPECT <= STACK_SIDEWAYS * unit
+    return (begins or centred) and -STACK_GAP * unit <= line[1] - above[3] <= STACK_GAP * unit
 
 
 def _overlap(a: Sequence[Placed], b: Sequence[Placed]) -> bool:
@@ -82,7 +107,7 @@ def _overlap(a: Sequence[Placed], b: Sequence[Placed]) -> bool:
     return any(same_row(one.box, other.box) for one in a for other in b)
 
 
-def _rows(lines: Sequence[T]) -> list[T]:
+def in_rows(lines: Sequence[T]) -> list[T]:
     """Lines by rows: those whose heights overlap stand in one row."""
     rows: list[list[T]] = []
     for line in sorted(lines, key=lambda line: (middle(line.box), line.box[0])):

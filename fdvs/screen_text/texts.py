@@ -8,8 +8,11 @@ from functools import lru_cache
 
 # A line is a counter when at least this share of its letters and digits are digits: clocks, scores, page numbers.
 COUNTER_DIGITS = 0.4
+# Texts this similar may be one line misread, when their longer words are this similar one by one.
+SAME_TEXT, SAME_WORD, LONG_WORD = 0.7, 0.5, 3
 _ENUMERATOR = re.compile(r"(?:\(?(?:\d{1,2}|[a-zA-Z]|[ivxIVX]{1,4})[.)]|[•‣▪■●○◦➢▶*–-])")
 _WORD = re.compile(r"[^\W_]+")
+_DIGITS = re.compile(r"\d+")
 _SPACES = re.compile(r"\s+")
 
 
@@ -58,6 +61,20 @@ def similarity(a: str, b: str) -> float:
     if left == right:
         return 1.0
     return round(1 - _edit_distance(left, right) / longest, 3)
+
+
+def same_words(a: str, b: str) -> bool:
+    """Whether two texts may be readings of one line: much alike, and no word or number of one is another in the other.
+
+    A blurred word is still like itself; "part one" and "part two" are two texts, however many letters they share.
+    """
+    if similarity(a, b) < SAME_TEXT or _DIGITS.findall(a) != _DIGITS.findall(b):
+        return False
+    left, right = words(a), words(b)
+    return len(left) != len(right) or all(
+        similarity(one, other) >= SAME_WORD or max(len(one), len(other)) < LONG_WORD
+        for one, other in zip(left, right, strict=True)
+    )
 
 
 def words(text: str) -> tuple[str, ...]:

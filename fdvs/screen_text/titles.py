@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from fdvs.screen_text.boxes import height, middle, x_shared
+from fdvs.screen_text.boxes import height, middle, same_row, x_shared
 from fdvs.screen_text.texts import num_letters
 from fdvs.screen_text.votes import Line
 
 # A heading is this many times as high as the page's median line; or the first of lines as high as itself, with this
-# much free space under it (in its own heights).
-TALLER, FREE_BELOW = 1.25, 0.45
+# much free space under it (in its own heights), and this many times as much as is usual between the others.
+TALLER, FREE_BELOW, MORE_FREE = 1.25, 0.45, 1.3
 # A heading starts in this upper part of the picture and has at least this many letters.
 TITLE_TOP, TITLE_LETTERS = 450, 3
 # Lines of one heading: nearly as high, hardly any space between them, at most so many.
@@ -34,10 +34,21 @@ def title_of(lines: Sequence[Line]) -> str:
         return _joined(_around(tallest, lines))
     first = min(lines, key=lambda line: (middle(line.box), line.box[0]))
     heading = _around(first, lines) if first in upper and height(first.box) >= AS_HIGH * usual else []
-    below = [line.box[1] for line in lines if line not in heading]
-    if not heading or not below or min(below) - max(line.box[3] for line in heading) < FREE_BELOW * height(first.box):
+    rest = [line for line in lines if line not in heading]
+    if not heading or not rest:
+        return _joined(heading)
+    if any(same_row(line.box, other.box) for line in heading for other in rest):
         return ""
-    return _joined(heading)
+    free = _free_below(heading, rest)
+    others = [_free_below([line], rest) for line in rest if any(other.box[1] >= line.box[3] for other in rest)]
+    apart = free >= FREE_BELOW * height(first.box) and (not others or free >= MORE_FREE * median(others))
+    return _joined(heading) if apart else ""
+
+
+def _free_below(block: Sequence[Line], others: Sequence[Line]) -> int:
+    """Free height between a block and the next line under it; 0 where the next one begins beside it."""
+    end = max(line.box[3] for line in block)
+    return max(0, min((line.box[1] for line in others if middle(line.box) > end), default=end) - end)
 
 
 def _around(core: Line, lines: Sequence[Line]) -> list[Line]:

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from fdvs.screen_text.boxes import alike, height, x_shared, y_shared
 from fdvs.screen_text.looks import Look
 from fdvs.screen_text.readings import ReadLine
-from fdvs.screen_text.texts import begins, essence, is_counter, pattern, similarity
+from fdvs.screen_text.texts import begins, essence, is_counter, pattern, same_words, similarity
 from fdvs.screen_text.votes import Line, Sighting, voted
 
-# In the same place, texts this similar are readings of one line; where the boxes agree too, less is enough.
-SAME_TEXT, SAME_TEXT_SAME_BOX, SAME_BOX = 0.7, 0.4, 0.5
+# In the same box, doubtful readings are of one line when they are only this similar.
+DOUBTFUL_SCORE, DOUBTFUL_TEXT, SAME_BOX = 0.95, 0.4, 0.5
 # A text that is found again elsewhere has moved, when it is at least this long.
 MOVED_LENGTH = 4
-PLACE_SHARED = 0.5
+# In one place: at least this share of the smaller box lies in the larger, which is not much higher.
+PLACE_SHARED, AS_HIGH = 0.5, 0.6
 
 
 class Track:
@@ -33,12 +34,17 @@ class Track:
     def last_index(self) -> int:
         return self.sightings[-1].look_index
 
+    def likeness(self, line: ReadLine) -> float:
+        """How surely a line of a later look is this one: by how it was read last, or else by how it began."""
+        return likeness(self.last, line) or likeness(self.sightings[0].line, line)
+
     def line(self, looks: Sequence[Look]) -> Line:
         return voted(self.sightings, looks)
 
 
 def same_place(a: ReadLine, b: ReadLine) -> bool:
-    return y_shared(a.box, b.box) >= PLACE_SHARED and x_shared(a.box, b.box) >= PLACE_SHARED
+    low, high = sorted((height(a.box), height(b.box)))
+    return low >= AS_HIGH * high and min(y_shared(a.box, b.box), x_shared(a.box, b.box)) >= PLACE_SHARED
 
 
 def likeness(a: ReadLine, b: ReadLine) -> float:
@@ -48,9 +54,10 @@ def likeness(a: ReadLine, b: ReadLine) -> float:
         box = alike(a.box, b.box)
         if is_counter(a.text) and pattern(a.text) == pattern(b.text):
             return 2.0 + box
-        if text >= SAME_TEXT:
+        if same_words(a.text, b.text):
             return 2.0 + text + box
-        if _grown(a, b) or (text >= SAME_TEXT_SAME_BOX and box >= SAME_BOX):
+        doubtful = min(a.score, b.score) < DOUBTFUL_SCORE and text >= DOUBTFUL_TEXT and box >= SAME_BOX
+        if doubtful or _grown(a, b):
             return 1.0 + text + box
         return 0.0
     kept = essence(a.text)
@@ -69,7 +76,7 @@ def matched(tracks: Sequence[Track], lines: Sequence[ReadLine]) -> dict[int, int
         (-sure, -track.last_index, t, n)
         for n, line in enumerate(lines)
         for t, track in enumerate(tracks)
-        if (sure := likeness(track.last, line)) > 0
+        if (sure := track.likeness(line)) > 0
     ]
     found: dict[int, int] = {}
     taken: set[int] = set()

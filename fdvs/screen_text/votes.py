@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fdvs.records import Span
 from fdvs.screen_text.boxes import Box, cut_off
@@ -151,3 +151,16 @@ def _best_spaced(same: Sequence[Sighting]) -> str:
         votes[sighting.line.text] = votes.get(sighting.line.text, 0.0) + sighting.weight
     sharp = [s for s in same if s.line.score >= PLAIN_SCORE] or same
     return max(sharp, key=lambda s: (len(words(s.line.text)), round(votes[s.line.text], 3), s.look_index)).line.text
+
+
+def merged(lines: Sequence[Line]) -> Line:
+    """One line from its showings on several pages, in time order."""
+    best = max(lines, key=lambda line: (line.standing_s, line.first_index))
+    return replace(
+        best,
+        span=Span.union([line.span for line in lines]),
+        num_votes=sum(line.num_votes for line in lines),
+        standing_s=round(sum(line.standing_s for line in lines), 3),
+        first_index=lines[0].first_index,
+        last_index=lines[-1].last_index,
+    )
