@@ -148,7 +148,7 @@ def test_a_story_file_is_searched_and_asked_alone(exported: Path, world: World) 
     assert story.ask("Who is the president of France?").abstained
     assert story.ask("What hangs above the sofa?", options=["a lamp", "a clock"]).option_index == 1
     with fdvs.Library(world.library, create=False) as library:
-        in_library = library.search("a ball rolling over the grass", k=1, video=FILM)[0]
+        in_library = library.search("a ball rolling over the grass", k=2, video=FILM)[0]
     assert (in_library.node_id, in_library.text) == (best[0].node_id, best[0].text)
 
 

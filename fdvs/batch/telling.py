@@ -33,7 +33,7 @@ def tell(
     """
     clips = [ClipLayouts(clip, layouts) for clip, layouts in store.clip_layouts(video.id, clips_hash)]
     repeats = find_repeats(clips, settings.story.repeat_similarity)
-    built = build_story(video, evidence, settings, encoder)
+    built = build_story(video, evidence, settings, encoder, duplicates=repeats)
     store.put_story(
         video.id,
         key,

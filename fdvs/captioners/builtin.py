@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from fdvs.captioners.base import ClipInput
 from fdvs.captioners.facts import PictureFacts
-from fdvs.captioners.wording import describe, facts_phrase, mean_change
+from fdvs.captioners.wording import describe, facts_phrase, mean_change, place_phrase
 from fdvs.records import Caption, CaptionKind, Outcome, content_id
 from fdvs.settings import CaptionSettings
 
-__all__ = ["BuiltinCaptioner", "compare", "describe", "facts_phrase"]
+__all__ = ["BuiltinCaptioner", "compare", "describe", "facts_phrase", "place_phrase"]
 
 LAYOUT_SCALE = 60.0  # mean difference of two 3×3 layouts (0..255) from which two pictures look entirely different
 

@@ -29,7 +29,7 @@ SHARES = (
     (0.58, "about half"),
     (1.01, "most"),
 )
-NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven")
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 MAIN_COLOUR, ALMOST_ALL = 0.5, 0.8  # one colour leads or fills the picture
 SECOND_COLOUR, SOME_COLOUR = 0.18, 0.08  # a second colour is named beside the first, a third as "some"
@@ -65,6 +65,11 @@ def light_word(facts: PictureFacts) -> str:
     if level < DIM_BELOW:
         return "dim"
     return "bright" if level >= BRIGHT_FROM else ""
+
+
+def number(count: int) -> str:
+    """A count in words up to twelve, above in digits."""
+    return NUMBERS[count] if count < len(NUMBERS) else str(count)
 
 
 def share_words(share: float) -> str:
@@ -146,6 +151,11 @@ def mean_change(facts: PictureFacts) -> float:
     return round(sum(shares) / len(shares), 3) if shares else 0.0
 
 
+def is_fast(facts: PictureFacts) -> bool:
+    """Whether what moves, in a fair part of the picture, moves fast."""
+    return mean_change(facts) >= SOME_BELOW and _rate(facts) >= FAST_RATE
+
+
 def _rate(facts: PictureFacts) -> float:
     """Share of the picture that changes per second, over the steps that are motion."""
     share = seconds = 0.0
@@ -165,7 +175,7 @@ def _speed_word(speed: float) -> str:
 _VERBS = {"pan": "pans", "tilt": "tilts", "zoom": "zooms"}
 
 
-def _camera_clause(facts: PictureFacts) -> str:
+def camera_clause(facts: PictureFacts) -> str:
     """`The camera pans left slowly and zooms in`; empty when it stands, or nothing is known."""
     moves = [move for move in facts.camera if move != "still"]
     if not moves:
@@ -195,13 +205,13 @@ def _motion_sentence(facts: PictureFacts) -> str:
     if Change.MOTION not in facts.kinds:
         return ""
     share = mean_change(facts)
-    camera = _camera_clause(facts)
+    camera = camera_clause(facts)
     movement = _movement(facts, share, [] if camera and facts.num_cuts else trail(facts))  # enough is said then
     if camera:
         return f"{camera}." if share < OWN_MOVEMENT else f"{camera}; {movement}."
     if facts.camera == ("still",) and share < STRONG_FROM:
         return f"The camera is still; {movement}."
-    return f"{_capital(movement)}."
+    return f"{capital(movement)}."
 
 
 def _cut_sentence(facts: PictureFacts) -> str:
@@ -209,7 +219,7 @@ def _cut_sentence(facts: PictureFacts) -> str:
     if not cuts:
         return ""
     if len(cuts) > 1:
-        return f"{NUMBERS[len(cuts)].capitalize() if len(cuts) < len(NUMBERS) else len(cuts)} cuts."
+        return f"{capital(number(len(cuts)))} cuts."
     before, after = (short_colour_words(colours) for colours in facts.cut_colours)
     change = f", from {before} to {after}" if before != after else ""
     return f"A cut to another picture {_when(facts, cuts[0])}{change}."
@@ -224,8 +234,8 @@ def _step_sentence(facts: PictureFacts) -> str:
     spot = _spot([sum(facts.regions[i][region] for i in steps) for region in range(9)])
     where = f", {PLACES[spot]}" if spot else ""
     if len(steps) == 1:
-        return f"{_capital(share_words(share))} of the picture changes at once {_when(facts, steps[0])}{where}."
-    return f"{_capital(NUMBERS[len(steps)])} times {share_words(share)} of the picture changes at once{where}."
+        return f"{capital(share_words(share))} of the picture changes at once {_when(facts, steps[0])}{where}."
+    return f"{capital(number(len(steps)))} times {share_words(share)} of the picture changes at once{where}."
 
 
 _LIGHT_SENTENCES = {
@@ -245,13 +255,13 @@ def _light_sentence(facts: PictureFacts) -> str:
     return sentence
 
 
-def _look(facts: PictureFacts) -> str:
+def look_words(facts: PictureFacts) -> str:
     """`bright, mostly white with some blue`."""
     words = [word for word in (light_word(facts), colour_words(facts.colours)) if word]
     return ", ".join(words)
 
 
-def _capital(text: str) -> str:
+def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
@@ -279,14 +289,14 @@ def describe(facts: PictureFacts) -> str:
         return "No picture was measured."
     if facts.is_black:
         return "A black picture."
-    look = _look(facts)
+    look = look_words(facts)
     if len(facts.times_ms) == 1:
         return f"A single picture, {look}."
     cut, motion = _cut_sentence(facts), _motion_sentence(facts)
     step, light = _step_sentence(facts), _light_sentence(facts)
     if motion:
         colours_said = " from " in cut
-        sentences = [cut, motion, step, light, "" if colours_said else f"{_capital(look)}."]
+        sentences = [cut, motion, step, light, "" if colours_said else f"{capital(look)}."]
     elif cut:
         still = "Otherwise still" if facts.num_cuts == 1 else "Still in between"
         sentences = [cut, f"{still}: {look}.", step, light]
@@ -318,8 +328,21 @@ def _motion_phrase(facts: PictureFacts, joined: str, listed: str) -> str:
     if moves == ["shake"]:
         return f"Shaking camera{listed}"
     if moves:
-        return _capital(f"{'slow ' if facts.camera_speed < SLOW_BELOW else ''}{moves[0]}{listed}")
+        return capital(f"{'slow ' if facts.camera_speed < SLOW_BELOW else ''}{moves[0]}{listed}")
     if share < SMALL_BELOW:
         return f"Small movements{listed}"
-    fast = share >= SOME_BELOW and _rate(facts) >= FAST_RATE
-    return f"{'Fast movement' if fast else 'Movement'}{joined}"
+    return f"{'Fast movement' if is_fast(facts) else 'Movement'}{joined}"
+
+
+def place_phrase(facts: PictureFacts) -> str:
+    """The same by place, in three to eight words: `Fast movement from the left to the centre`; empty where the camera
+    moves, or what moves has no place."""
+    places = [] if camera_clause(facts) or facts.num_cuts else trail(facts)
+    if not places:
+        return ""
+    kind = "Small movements" if mean_change(facts) < SMALL_BELOW else "Movement"
+    kind = "Fast movement" if is_fast(facts) else kind
+    if len(places) == 1:
+        return f"{kind} {places[0]}"
+    first, last = (place.split(" ", 1)[1] for place in (places[0], places[-1]))
+    return f"{kind} from {first} to {last}"

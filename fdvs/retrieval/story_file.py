@@ -126,8 +126,9 @@ def node_vectors(nodes: Sequence[StoryNode], encoder: TextEncoder) -> dict[str, 
     sentences'. A node without text has none."""
     import numpy as np
 
-    told = [node for node in nodes if node.text.strip()]
-    parts = {node.id: [s.text for s in node.sentences] if node.children else [node.text] for node in told}
+    from fdvs.stories.tree import texts_of
+
+    parts = {node.id: texts for node in nodes if (texts := texts_of(node))}
     texts = list(dict.fromkeys(text for part in parts.values() for text in part))
     if not texts:
         return {}

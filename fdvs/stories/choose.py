@@ -13,6 +13,7 @@ _TOO_ALIKE = 0.8  # cosine of the word vectors from which two lines say the same
 _POINTING = frozenset(
     ("he", "she", "it", "they", "his", "her", "its", "their", "this", "that", "these", "those", "both")
 )
+_SUBJECT = 0.5  # added to the worth of a slide with a heading, half of it to others
 _UNLIKENESS = 0.6  # how much likeness to lines already chosen costs
 
 
@@ -35,14 +36,23 @@ def word_sums(vectors: Iterable[Mapping[str, float]]) -> dict[str, float]:
 
 
 def weigh(lines: Sequence[Line], rarity: Rarity) -> list[Weighed]:
-    """Worth = cosine with the lines' centre, less for scraps, for unfinished speech and for a bare "he" or "it"."""
+    """Worth = cosine with the lines' centre, less for scraps, for unfinished speech and for a bare "he" or "it". What
+    was measured has no words of its own to weigh: its worth is its weight beside the heaviest here."""
     vectors = [rarity.vector(line.plain) for line in lines]
     centre = word_sums(vectors)
     norm = sum(value * value for value in centre.values()) ** 0.5 or 1.0
+    heaviest = max((line.weight for line in lines if line.is_measured), default=0.0) or 1.0
     return [
-        Weighed(line, vector, round(sparse_dot(vector, centre) / norm * _completeness(line), 3))
+        Weighed(line, vector, round(line.weight / heaviest, 3))
+        if line.is_measured and line.weight
+        else Weighed(line, vector, round(sparse_dot(vector, centre) / norm * _completeness(line) + _shown(line), 3))
         for line, vector in zip(lines, vectors, strict=True)
     ]
+
+
+def _shown(line: Line) -> float:
+    """What the screen shows as a whole is what the video is about then, whatever its words."""
+    return (_SUBJECT if line.heading else _SUBJECT / 2) if line.weight else 0.0
 
 
 def points_back(text: str) -> bool:
@@ -66,28 +76,24 @@ def _completeness(line: Line) -> float:
 
 def choose(lines: Sequence[Line], count: int, rarity: Rarity) -> list[Line]:
     """Lines of about `count` sentences, in the order given; at least one of what is seen and, if it says something, one
-    of what is said. Words say more than measured facts: where there are any, one line of facts is enough. Where there
-    are none, a line of facts counts as the several sentences it is.
+    of what is said. Words say more than measured facts: a second line of facts comes after all words.
 
     Each next line is the one with the highest worth less its likeness to those chosen; ties go to the earlier one.
     """
     left = weigh(lines, rarity)
     order = {id(item.line): i for i, item in enumerate(left)}
     chosen: list[Weighed] = []
-    spent = 0
-    has_words = any(not item.line.is_measured for item in left)
-    while left and spent < count:
-        wanted = _wanted(left, chosen, count - spent)
+    while left and len(chosen) < count:
+        wanted = _wanted(left, chosen, count - len(chosen))
         best = max(wanted, key=lambda item: (_gain(item, chosen), -order[id(item.line)]))
         left = [item for item in left if item is not best and not _alike(item, best)]
-        if has_words and best.line.is_measured:
-            left = [item for item in left if not item.line.is_measured]
         chosen.append(best)
-        spent += 1 if has_words else best.line.num_sentences
     return sorted((item.line for item in chosen), key=lambda line: order[id(line)])
 
 
 def _alike(a: Weighed, b: Weighed) -> bool:
+    if a.line.weight and b.line.weight:
+        return False  # composed: each speaks of a time of its own
     if not a.vector or not b.vector:
         return a.line.key == b.line.key
     return sparse_dot(a.vector, b.vector) >= _TOO_ALIKE
@@ -98,7 +104,11 @@ def _gain(item: Weighed, chosen: Sequence[Weighed]) -> float:
 
 
 def _wanted(left: Sequence[Weighed], chosen: Sequence[Weighed], places: int) -> Sequence[Weighed]:
-    """What the next line is taken from: when one place is left and a kind is still missing, only that kind."""
+    """What the next line is taken from: words, once there is a line of facts; when one place is left and a kind is
+    still missing, only that kind."""
+    worded = [item for item in left if not item.line.is_measured]
+    if worded and any(item.line.is_measured for item in chosen):
+        left = worded
     have = {item.line.is_said for item in chosen}
     missing = [item for item in left if item.line.is_said not in have and (not item.line.is_said or _says_much(item))]
     return missing if chosen and missing and places <= 1 else left

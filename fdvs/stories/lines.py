@@ -1,34 +1,40 @@
 """Lines: sentences with their time and sources, as the writer picks and merges them.
 
-A quoted line is verbatim between its quotes. Speech is read as one stream through the whole video, so that a sentence
-that runs over several cues, or over a clip border, is quoted whole.
+Here are those that stand in one clip's captions, and speech; what is composed over several clips is in `shown` (text
+on the screen) and `measured` (picture facts). A quoted line is verbatim between its quotes. Speech is read as one
+stream through the whole video, so that a sentence that runs over several cues, or over a clip border, is quoted whole.
 """
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
 from fdvs.records import Caption, CaptionKind, Sentence, clock
 from fdvs.stories.evidence import MEASURED, ClipEvidence
 from fdvs.stories.words import ENDS, one_line, same_text_key, split_sentences
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 SEEN = (CaptionKind.VISUAL, CaptionKind.ACTION, CaptionKind.OBJECTS, CaptionKind.SCREEN_TEXT)
+SHOWN, OVERLAID = "shown", "overlaid"  # what `Line.backend` says of pages, which are composed from several captions
 _PAUSE_MS = 2000  # a longer silence ends an utterance
 _RUN_CUES = 60  # speech without a pause or a full stop is read in stretches of so many cues
 _SENTENCE_CHARS = 320  # a longer sentence is most likely speech without full stops
 _PIECE_CHARS = 160  # and is told in pieces of about so much
 _QUOTE_CHARS = 240  # sentences of one clip's speech share a quote up to this much
 _GAP_MS = 500  # a shorter gap between two lines that say the same does not end what continues
-_SAME_PICTURE = 0.99  # cosine of picture vectors; the same slide later on measures 0.991 and more
-_TIMES_NAMED = 3  # returns of a line that are named one by one
+_TIMES_NAMED = 3  # returns of a line that are named one by one; more are counted
+_ADDRESS = re.compile(r"[@/_]|\w\.\w")
+_NOTES = (
+    "This continues until ",
+    "Both continue until ",
+    "All of this continues until ",
+    "This returns ",
+    "This picture returns ",
+    "The same is measured ",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +48,9 @@ class Line:
         start_ms, end_ms: the time it speaks of; grows while later clips say the same.
         same: ids of captions that say the same, right after it.
         returns: (start_ms, source id) of later times it came back.
-        picture: mean picture vector behind measured facts; None where words alone decide what is the same.
-        same_picture: whether all that was joined to it shows the same picture.
+        heading: what a title is made of in place of `plain`.
+        weight: how much it tells, for lines without words to weigh; compared within one node only.
+        brief: what is told above the scenes in place of `text`.
     """
 
     text: str
@@ -55,8 +62,9 @@ class Line:
     end_ms: int
     same: tuple[str, ...] = field(default=())
     returns: tuple[tuple[int, str], ...] = field(default=())
-    picture: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
-    same_picture: bool = True
+    heading: str = ""
+    weight: float = 0.0
+    brief: str = ""
 
     @property
     def is_said(self) -> bool:
@@ -67,10 +75,6 @@ class Line:
         return self.backend == MEASURED
 
     @property
-    def num_sentences(self) -> int:
-        return len(split_sentences(self.plain)) if self.is_measured else 1
-
-    @property
     def key(self) -> str:
         return same_text_key(self.plain)
 
@@ -78,23 +82,54 @@ class Line:
         """The line itself, then what is known of its repeats."""
         told = [Sentence(self.text, self.sources)]
         if self.same:
-            verb = "This continues" if self.same_picture else "The same is measured"
+            verb = "The same is measured" if self.is_measured else "This continues"
             told.append(Sentence(f"{verb} until {clock(self.end_ms)}.", self.same))
         if self.returns:
-            verb = "This returns" if self.same_picture else "The same is measured again"
-            told.append(Sentence(f"{verb} at {_times(self.returns)}.", tuple(source for _, source in self.returns)))
+            verb = "This picture returns" if self.weight else "The same is measured again"
+            verb = verb if self.is_measured else "This returns"
+            told.append(Sentence(f"{verb} {times_of(self.returns)}.", tuple(source for _, source in self.returns)))
         return told
+
+
+def sentences_of(lines: Sequence[Line]) -> tuple[Sentence, ...]:
+    """The sentences of consecutive lines, none twice: lines that go on equally long are told so together."""
+    told: dict[str, Sentence] = {}
+    at = 0
+    while at < len(lines):
+        stop = at + 1
+        while stop < len(lines) and _go_on_together(lines[stop - 1], lines[stop]):
+            stop += 1
+        for sentence in _sentences_together(lines[at:stop]):
+            told.setdefault(sentence.text, sentence)
+        at = stop
+    return tuple(told.values())
+
+
+def _go_on_together(a: Line, b: Line) -> bool:
+    both = a.same and b.same and not (a.returns or b.returns or a.is_measured or b.is_measured)
+    return bool(both) and clock(a.end_ms) == clock(b.end_ms)
+
+
+def _sentences_together(lines: Sequence[Line]) -> list[Sentence]:
+    if len(lines) == 1:
+        return lines[0].sentences()
+    lead = "Both continue" if len(lines) == 2 else "All of this continues"
+    sources = tuple(dict.fromkeys(source for line in lines for source in line.same))
+    own = [Sentence(line.text, line.sources) for line in lines]
+    return [*own, Sentence(f"{lead} until {clock(lines[0].end_ms)}.", sources)]
 
 
 def is_note(sentence: str) -> bool:
     """Whether a sentence of a story is the writer's note on the sentence before it."""
-    return sentence.startswith(("This continues until ", "This returns at ", "The same is measured "))
+    return sentence.startswith(_NOTES)
 
 
-def _times(returns: Sequence[tuple[int, str]]) -> str:
+def times_of(returns: Sequence[tuple[int, str]]) -> str:
+    """`at 1:00 and 1:30`; from `_TIMES_NAMED` on counted: `5 times, last at 2:10`."""
     times = list(dict.fromkeys(clock(time) for time, _ in returns))
-    named = times[:_TIMES_NAMED] + (["later"] if len(times) > _TIMES_NAMED else [])
-    return " and ".join([", ".join(named[:-1]), named[-1]] if named[1:] else named)
+    if len(times) > _TIMES_NAMED:
+        return f"{len(returns)} times, last at {times[-1]}"
+    return "at " + " and ".join([", ".join(times[:-1]), times[-1]] if times[1:] else times)
 
 
 def quote(text: str) -> str:
@@ -116,17 +151,28 @@ def seen_lines(evidence: ClipEvidence) -> list[Line]:
     lines: list[Line] = []
     for caption in evidence.told(*SEEN):
         if caption.kind is CaptionKind.SCREEN_TEXT:
-            plain = one_line(caption.text)
-            lines.append(_line(evidence, caption, f"On screen: {quote(plain)}", plain))
+            plain = running_text(caption.text.splitlines())
+            lines.append(_line(caption, f"On screen: {quote(plain)}", plain))
         elif caption.backend == MEASURED:
             plain = one_line(caption.text)
-            lines.append(_line(evidence, caption, closed(plain), plain))
+            lines.append(_line(caption, closed(plain), plain))
         else:
-            lines += [_line(evidence, caption, closed(text), text) for text in split_sentences(caption.text)]
+            lines += [_line(caption, closed(text), text) for text in split_sentences(caption.text)]
     return lines
 
 
-def _line(evidence: ClipEvidence, caption: Caption, text: str, plain: str) -> Line:
+def running_text(lines: Sequence[str]) -> str:
+    """Lines of text from the screen as one: a blank where a line goes on in small letters (an address does not), " / "
+    elsewhere."""
+    text = ""
+    for line in map(one_line, lines):
+        first_word = line.split(" ", 1)[0]
+        joint = " " if line[:1].islower() and not _ADDRESS.search(first_word) else " / "
+        text += (joint if text and line else "") + line
+    return text
+
+
+def _line(caption: Caption, text: str, plain: str) -> Line:
     return Line(
         text=text,
         plain=plain,
@@ -135,7 +181,6 @@ def _line(evidence: ClipEvidence, caption: Caption, text: str, plain: str) -> Li
         sources=(caption.id,),
         start_ms=caption.span.start_ms,
         end_ms=caption.span.end_ms,
-        picture=evidence.picture if caption.backend == MEASURED else None,
     )
 
 
@@ -245,17 +290,8 @@ def told_once(lines: Iterable[Line]) -> list[Line]:
 def _joined(earlier: Line, later: Line) -> Line:
     if later.sources == earlier.sources:
         return earlier
-    alike = earlier.same_picture and later.same_picture and _same_picture(earlier, later)
     if later.start_ms <= earlier.end_ms + _GAP_MS and not earlier.returns:
         same = tuple(dict.fromkeys(earlier.same + later.sources + later.same))
-        end_ms = max(earlier.end_ms, later.end_ms)
-        return replace(earlier, end_ms=end_ms, same=same, returns=later.returns, same_picture=alike)
+        return replace(earlier, end_ms=max(earlier.end_ms, later.end_ms), same=same, returns=later.returns)
     back = ((later.start_ms, later.sources[0]), *later.returns)
-    return replace(earlier, returns=tuple(dict.fromkeys(earlier.returns + back)), same_picture=alike)
-
-
-def _same_picture(a: Line, b: Line) -> bool:
-    """Measured words fit many pictures: they speak of the same one only where the picture vectors agree."""
-    if a.picture is None or b.picture is None:
-        return a.backend != MEASURED
-    return round(float(a.picture @ b.picture), 3) >= _SAME_PICTURE
+    return replace(earlier, returns=tuple(dict.fromkeys(earlier.returns + back)))

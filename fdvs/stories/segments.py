@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fdvs.records import Level
 from fdvs.settings import StorySettings
-from fdvs.stories.signals import Signals, boundary_strengths, entirely_new, mean_and_deviation
+from fdvs.stories.signals import Signals, boundary_strengths, certain_borders, goes_on, mean_and_deviation
 
 _WINDOWS = {Level.SCENE: 3, Level.CHAPTER: 2, Level.PART: 2}  # items compared on either side of a border
 # Standard deviations above the mean that make a peak; borders of scenes have passed that once, so the mean will do.
@@ -73,7 +73,7 @@ def _scenes_and_chapters(signals: Signals, settings: StorySettings) -> tuple[lis
             Level.SCENE,
             settings.scene_sensitivity,
             Bounds(settings.max_children, max_ms, _MIN_SCENE_MS),
-            certain=entirely_new(signals),
+            certain=certain_borders(signals),
         )
         of_scenes = signals.merged(scenes)
         bounds = Bounds(
@@ -93,13 +93,15 @@ def _scenes_and_chapters(signals: Signals, settings: StorySettings) -> tuple[lis
 def _peaks_then_splits(
     signals: Signals, level: Level, sensitivity: float, bounds: Bounds, certain: NDArray[np.bool_] | None = None
 ) -> list[range]:
-    strengths = boundary_strengths(signals, _WINDOWS[level])
+    # What one slide or scrolling text holds together is cut by a limit only, and there like any other: at strength 0.
+    strengths = np.where(goes_on(signals), 0, boundary_strengths(signals, _WINDOWS[level]))
     cuts = find_peaks(strengths, signals.edges_ms, bounds, sensitivity, deviations=_DEVIATIONS[level], certain=certain)
     return split(strengths, signals.edges_ms, cuts, bounds)
 
 
 def _split_only(signals: Signals, level: Level, bounds: Bounds) -> list[range]:
-    return split(boundary_strengths(signals, _WINDOWS[level]), signals.edges_ms, [], bounds)
+    strengths = np.where(goes_on(signals), 0, boundary_strengths(signals, _WINDOWS[level]))
+    return split(strengths, signals.edges_ms, [], bounds)
 
 
 def find_peaks(

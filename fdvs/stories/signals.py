@@ -20,7 +20,7 @@ _PAUSE_MS = 4000  # a silence this long counts in full
 _PICTURE_FLOOR = 0.10
 _TEXT_FLOOR = 0.50
 _FACTS_FLOOR = 0.40
-_WEIGHTS = {"seen": 0.6, "text": 0.3, "pause": 0.2}
+_WEIGHTS = {"seen": 0.6, "text": 0.3, "subject": 0.6, "pause": 0.2}
 _NEAR_MS, _NEAR_CLIPS = 12_000, 8  # how far either side of a border is searched for a picture that comes back
 _NOTHING_ALIKE = 0.5  # cosine; shots of one place and action measure more on real films, another place less
 _ADJACENT_SHARE = 0.4  # the rest is the contextual comparison of a few items on either side
@@ -35,6 +35,9 @@ class Signals:
         picture, text: [n, D] unit rows; a row of zeros where an item has none; None where no item has any.
         speech: spans of speech of the whole video, by start.
         facts: [n] how much item i differs from item i - 1 in what was measured, 0..1; NaN where one has no facts.
+        subject: [n] 1 where item i begins or follows what the screen shows as a whole (a slide, scrolling text), 0
+            where that goes on; NaN elsewhere.
+        departs: [n] whether item i leaves a picture to which the video often comes back.
     """
 
     edges_ms: NDArray[np.int64]
@@ -42,6 +45,8 @@ class Signals:
     text: NDArray[np.float32] | None
     speech: tuple[Span, ...] = ()
     facts: NDArray[np.float64] | None = None
+    subject: NDArray[np.float64] | None = None
+    departs: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.edges_ms) - 1
@@ -51,9 +56,15 @@ class Signals:
         starts = np.array([group.start for group in groups], dtype=np.int64)
         edges = np.append(self.edges_ms[starts], self.edges_ms[-1])
         lengths = np.diff(self.edges_ms).astype(np.float32)
-        facts = None if self.facts is None else self.facts[starts]
-        pictures, texts = _merge(self.picture, lengths, starts), _merge(self.text, lengths, starts)
-        return Signals(edges, pictures, texts, self.speech, facts)
+        return Signals(
+            edges,
+            _merge(self.picture, lengths, starts),
+            _merge(self.text, lengths, starts),
+            self.speech,
+            None if self.facts is None else self.facts[starts],
+            None if self.subject is None else self.subject[starts],
+            None if self.departs is None else self.departs[starts],
+        )
 
 
 def boundary_strengths(signals: Signals, window: int) -> NDArray[np.int64]:
@@ -94,11 +105,35 @@ def entirely_new(signals: Signals) -> NDArray[np.bool_]:
     return found
 
 
+def certain_borders(signals: Signals) -> NDArray[np.bool_]:
+    """[n] Borders that are borders however strong the others are: everything looks new, another subject is shown, or
+    a picture is left that often comes back."""
+    found = entirely_new(signals)
+    if signals.subject is not None:
+        found |= signals.subject == 1
+    if signals.departs is not None:
+        found |= signals.departs
+    return found & ~goes_on(signals)
+
+
+def goes_on(signals: Signals) -> NDArray[np.bool_]:
+    """[n] Borders inside one slide, or inside text that scrolls: nothing begins there."""
+    if signals.subject is None:
+        return np.zeros(len(signals), dtype=np.bool_)
+    inside: NDArray[np.bool_] = signals.subject == 0
+    return inside
+
+
 def _measured(signals: Signals, window: int) -> dict[str, NDArray[np.float64]]:
     picture = _dissimilarity(signals.picture, window, _PICTURE_FLOOR)
     facts = None if signals.facts is None else _scaled(np.sqrt(signals.facts), _FACTS_FLOOR**0.5)
     seen = picture if facts is None else facts if picture is None else np.fmax(picture, facts)
-    found = {"seen": seen, "text": _dissimilarity(signals.text, window, _TEXT_FLOOR), "pause": _pauses(signals)}
+    found = {
+        "seen": seen,
+        "text": _dissimilarity(signals.text, window, _TEXT_FLOOR),
+        "subject": signals.subject,
+        "pause": _pauses(signals),
+    }
     return {name: values for name, values in found.items() if values is not None}
 
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 
 from fdvs.records import CaptionKind, clock
 from fdvs.stories.choose import Weighed, points_back, weigh
 from fdvs.stories.evidence import MEASURED
-from fdvs.stories.lines import Line, quote
+from fdvs.stories.lines import OVERLAID, SHOWN, Line, quote
 from fdvs.stories.words import STOP_WORDS, Rarity, content_words, same_text_key, words
 
 _RANK_SEEN, _RANK_SAID, _RANK_MEASURED = 1, 2, 3
 _TITLE_CHARS = 60
+_LETTERS = 2  # a title has so many at least
+_BULLETS = "•·●▪‣◦-–—*▶➢ "  # what a title does not begin with
+_PAIRED = 4  # phrases of measured facts that are joined in pairs when each alone is taken
 _SPOKEN_WORDS = range(3, 8)  # how many words of speech make a title
 _CLAUSE_BORDER = re.compile(r"[,;:]\s+|\s+[–—|-]\s+|\s*[()]\s*")
 # A clause that begins so only says when or where; the next one says what.
@@ -33,29 +37,57 @@ def title_of(
     nothing: str,
     used: set[str],
     start_ms: int,
+    first_shown: bool = False,
 ) -> str:
     """The best title not in `used` (to which it is added).
 
-    In this order: on-screen text, what a model or a person saw, a quoted phrase of speech, the `fallback` phrases (the
-    rarest measured facts first), the built-in captioner's own sentences, `nothing`. When all are taken, the best one
-    again with its time.
+    In this order: on-screen text (what is the subject longest first), what a model or a person saw, a quoted phrase of
+    speech, the `fallback` phrases (the rarest measured facts first) alone and in pairs, the built-in captioner's own
+    sentences, `nothing`. When all are taken, the best one again with its time.
 
     Args:
         lines: the node's own lines.
         centre: how much each word stands for the node, see `choose.word_sums`.
         nothing: why there is no text, where there is none.
         start_ms: of the node.
+        first_shown: whether of text on the screen the first comes first (a film's title), not what stands longest.
     """
-    ranked = sorted(weigh(lines, rarity), key=lambda item: (_rank(item.line), -_fitness(item), item.line.start_ms))
-    seen = [_capital(headline(item.line.plain)) for item in ranked if _rank(item.line) <= _RANK_SEEN]
+    ranked = sorted(
+        weigh(lines, rarity),
+        key=lambda item: (*_shown_rank(item.line, first_shown), -_fitness(item), item.line.start_ms),
+    )
+    seen = [_capital(headline(_heading(item.line))) for item in ranked if _is_title(item.line)]
     spoken = _spoken([item for item in ranked if item.line.is_said], centre)
     measured = [headline(item.line.plain) for item in ranked if _rank(item.line) == _RANK_MEASURED]
-    candidates = [text for text in [*seen, *spoken, *fallback, *measured] if text] or [nothing]
+    phrases = list(fallback)
+    pairs = [f"{a}; {b[:1].lower()}{b[1:]}" for a, b in combinations(phrases[:_PAIRED], 2)]
+    candidates = [text for text in [*seen, *spoken, *phrases, *pairs, *measured] if text] or [nothing]
     for text in candidates:
         if same_text_key(text) not in used:
             used.add(same_text_key(text))
             return text
     return f"{candidates[0]} ({clock(start_ms)})"
+
+
+def _shown_rank(line: Line, first_shown: bool) -> tuple[int, int, float]:
+    """Orders lines by kind; of what the screen shows first that which has a heading, then what stands longest, or
+    first. A heading like "What" comes after those that say what it is about."""
+    telling = 0 if content_words(line.heading) else 1 if line.heading else 2
+    weight = float(line.start_ms) if first_shown and line.weight else -line.weight
+    return _rank(line), telling if line.weight else 3, weight
+
+
+def _heading(line: Line) -> str:
+    """What a title is made of: of text on the screen without a heading its first line, without its bullet."""
+    if line.backend == SHOWN and not line.heading:
+        return line.plain.split(" / ", 1)[0].lstrip(_BULLETS)
+    return (line.heading or line.plain).lstrip(_BULLETS)
+
+
+def _is_title(line: Line) -> bool:
+    """Whether what is seen or shown can stand as a title: no words over the picture, no scrap without letters."""
+    letters = sum(character.isalpha() for character in _heading(line))
+    return line.backend != OVERLAID and _rank(line) <= _RANK_SEEN and letters >= _LETTERS
 
 
 def _rank(line: Line) -> int:
@@ -75,10 +107,12 @@ def _fitness(item: Weighed) -> float:
 
 
 def _spoken(said: Sequence[Weighed], centre: Mapping[str, float]) -> list[str]:
-    """Quoted phrases of the spoken lines, the most telling phrase of the worthiest line first."""
+    """Quoted phrases of the spoken lines, the most telling phrase of the worthiest line first; scraps of stop words
+    only where nothing else was said."""
     phrases = [(spoken_phrase(item.line.plain, centre), item) for item in said]
     ranked = sorted(phrases, key=lambda pair: (-round(pair[0][1] * pair[1].worth, 3), pair[1].line.start_ms))
-    return [quote(phrase) for (phrase, _), _ in ranked if phrase]
+    told = [phrase for (phrase, _), _ in ranked if phrase]
+    return [quote(phrase) for phrase in [one for one in told if content_words(one)] or told]
 
 
 def _capital(text: str) -> str:
@@ -132,9 +166,14 @@ def spoken_phrase(text: str, centre: Mapping[str, float]) -> tuple[str, float]:
     return (phrase, best_score) if phrase else (headline(text).removesuffix("…"), 0.0)
 
 
-def rare_phrases(phrases: Sequence[str], in_video: Counter[str], num_clips: int) -> list[str]:
-    """Distinct phrases of a node's clips, those that mark it out in the video first (share here less share there)."""
-    here = Counter(phrase for phrase in phrases if phrase)
+def rare_phrases(phrases: Sequence[Sequence[str]], in_video: Counter[str], num_clips: int) -> list[str]:
+    """Distinct phrases of a node's clips, those that mark it out in the video first (share here less share there).
+
+    Args:
+        phrases: of each clip of the node.
+        in_video: how many of the video's `num_clips` clips have each phrase.
+    """
+    here = Counter(phrase for clip in phrases for phrase in clip if phrase)
     total = max(1, len(phrases))
 
     def lift(phrase: str) -> float:

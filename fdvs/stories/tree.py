@@ -7,7 +7,7 @@ to nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -15,14 +15,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from fdvs.captioners.builtin import compare
 from fdvs.errors import InputError
-from fdvs.records import CaptionKind, Level, Span, StoryNode, Video, content_id
+from fdvs.records import CaptionKind, DuplicateGroup, Level, Span, StoryNode, Video, content_id
 from fdvs.settings import Settings
 from fdvs.stories.check import validate_sources, validate_tree
 from fdvs.stories.evidence import ClipEvidence
+from fdvs.stories.lines import is_note
 from fdvs.stories.segments import Layer, plan_layers
+from fdvs.stories.shown import subject_changes
 from fdvs.stories.signals import Signals
-from fdvs.stories.writer import WRITER, ExtractiveWriter, Told
+from fdvs.stories.writer import WRITER, BuiltinWriter, Told
 
 if TYPE_CHECKING:
     from fdvs.encoders.text import TextEncoder
@@ -47,13 +50,14 @@ def build_story(
     settings: Settings,
     encoder: TextEncoder,
     *,
-    phrase_of: Callable[[ClipEvidence], str] | None = None,
+    duplicates: Sequence[DuplicateGroup] = (),
 ) -> BuiltStory:
     """Cut the clips into scenes, chapters and, where needed, parts, and write the story from the bottom up.
 
     Args:
         clips: in time order; their spans partition [0, video.duration_ms).
-        phrase_of: short phrase for a clip's measured facts, for titles; default: the built-in captioner's.
+        duplicates: clips that show the same picture (`visual`) are told as returns; captions that a textual
+            group names as members are not told again above the clips.
 
     Returns:
         Nodes in pre-order with equal ids wherever borders and story settings are equal, and their vectors.
@@ -63,12 +67,12 @@ def build_story(
     """
     if not clips:
         raise InputError("a story needs at least one clip")
-    writer = ExtractiveWriter(clips, settings.story, phrase_of or _measured_phrase)
+    writer = BuiltinWriter(clips, settings.story, duplicates)
     told = [writer.clip(i) for i in range(len(clips))]
     memory = _Memory(encoder)
     texts = [" ".join(sentence.text for sentence in item.sentences) for item in told]
     memory.learn(texts)
-    layers = plan_layers(_signals(clips, texts, memory), settings.story)
+    layers = plan_layers(_signals(clips, texts, memory, writer), settings.story)
 
     levels = [[_clip_node(evidence, item) for evidence, item in zip(clips, told, strict=True)]]
     written = [told]
@@ -81,16 +85,16 @@ def build_story(
     validate_sources(nodes, {caption.id for evidence in clips for caption in evidence.captions})
 
     vectors = _clip_vectors(levels[0], texts, memory)
-    vectors.update(_higher_vectors(levels[1:], written[1:], memory))
+    vectors.update(_higher_vectors((node for level in levels[1:] for node in level), memory))
     return BuiltStory(nodes, vectors)
 
 
-def _measured_phrase(evidence: ClipEvidence) -> str:
-    if evidence.facts is None:
-        return ""
-    from fdvs.captioners.builtin import facts_phrase
-
-    return facts_phrase(evidence.facts)
+def texts_of(node: StoryNode) -> list[str]:
+    """The texts whose vectors make the node's: its text where it is a clip, else its sentences without the notes on
+    how long they last."""
+    if not node.children:
+        return [node.text] if node.text.strip() else []
+    return [sentence.text for sentence in node.sentences if not is_note(sentence.text)]
 
 
 class _Memory:
@@ -121,21 +125,28 @@ def _rows(vectors: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32] 
     return np.stack([empty if vector is None else vector for vector in vectors]).astype(np.float32)
 
 
-def _signals(clips: Sequence[ClipEvidence], texts: Sequence[str], memory: _Memory) -> Signals:
+def _signals(clips: Sequence[ClipEvidence], texts: Sequence[str], memory: _Memory, writer: BuiltinWriter) -> Signals:
     edges = [evidence.clip.span.start_ms for evidence in clips] + [clips[-1].clip.span.end_ms]
     speech = sorted(cue.span for evidence in clips for cue in evidence.told(CaptionKind.SPEECH))
     pictures = _rows([evidence.picture for evidence in clips])
     facts = _facts_differences(clips)
     # What was only measured repeats what the picture says; its wording is no second witness.
     worded = [text if evidence.is_worded else "" for evidence, text in zip(clips, texts, strict=True)]
-    return Signals(np.array(edges, dtype=np.int64), pictures, memory.rows(worded), tuple(speech), facts)
+    departures = writer.returns.departures
+    return Signals(
+        edges_ms=np.array(edges, dtype=np.int64),
+        picture=pictures,
+        text=memory.rows(worded),
+        speech=tuple(speech),
+        facts=facts,
+        subject=subject_changes(writer.pages, len(clips)),
+        departs=np.array([i in departures for i in range(len(clips))]) if departures else None,
+    )
 
 
 def _facts_differences(clips: Sequence[ClipEvidence]) -> NDArray[np.float64] | None:
     if all(evidence.facts is None for evidence in clips):
         return None
-    from fdvs.captioners.builtin import compare
-
     pairs = pairwise(evidence.facts for evidence in clips)
     return np.array([np.nan, *(compare(a, b) if a and b else np.nan for a, b in pairs)])
 
@@ -175,17 +186,15 @@ def _clip_vectors(nodes: Sequence[StoryNode], texts: Sequence[str], memory: _Mem
     return {node_id: vector for node_id, vector in found if vector is not None}
 
 
-def _higher_vectors(
-    levels: Sequence[Sequence[StoryNode]], written: Sequence[Sequence[Told]], memory: _Memory
-) -> dict[str, NDArray[np.float32]]:
-    memory.learn(line.text for level in written for told in level for line in told.lines)
+def _higher_vectors(nodes: Iterable[StoryNode], memory: _Memory) -> dict[str, NDArray[np.float32]]:
+    told = {node.id: texts_of(node) for node in nodes}
+    memory.learn(text for texts in told.values() for text in texts)
     vectors: dict[str, NDArray[np.float32]] = {}
-    for level, stories in zip(levels, written, strict=True):
-        for node, told in zip(level, stories, strict=True):
-            rows = memory.rows([line.text for line in told.lines])
-            if rows is not None:
-                mean = rows.sum(axis=0, dtype=np.float64)
-                norm = float(np.linalg.norm(mean))
-                if norm > 1e-9:
-                    vectors[node.id] = (mean / norm).astype(np.float32)
+    for node_id, texts in told.items():
+        rows = memory.rows(texts)
+        if rows is not None:
+            mean = rows.sum(axis=0, dtype=np.float64)
+            norm = float(np.linalg.norm(mean))
+            if norm > 1e-9:
+                vectors[node_id] = (mean / norm).astype(np.float32)
     return vectors

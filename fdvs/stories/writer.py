@@ -1,21 +1,26 @@
-"""The extractive writer: every sentence of a story is a caption's own, chosen, never composed.
+"""The writer without a language model: it quotes, counts and tells times, and concludes nothing.
 
-What it adds are times only ("This continues until 0:21.", "This returns at 1:58."), computed from the spans. That no
-vision model was used is a matter of the whole story and stands in its rendered head (`render.honest_line`), not among
-the sentences: a sentence needs a source in the video.
+Quoted text is verbatim; all other words stand for something measured in the clips, captions or pages that a sentence
+names as its sources. That no vision model was used is a matter of the whole story and stands in its rendered head
+(`outline.honest_line`), not among the sentences: a sentence needs a source in the video.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
-from fdvs.records import Level, Outcome, Sentence
+from fdvs.records import DuplicateGroup, Level, Outcome, Sentence, Span, clock
 from fdvs.settings import StorySettings
 from fdvs.stories.choose import choose, word_sums
 from fdvs.stories.evidence import ClipEvidence
-from fdvs.stories.lines import Line, clip_sentences, seen_lines, told_once, utterances
+from fdvs.stories.lines import Line, clip_sentences, seen_lines, sentences_of, told_once, utterances
+from fdvs.stories.measured import MeasuredTeller, measured_caption, measured_phrases
+from fdvs.stories.phases import phase_phrase
+from fdvs.stories.returns import returns_of
+from fdvs.stories.shown import PageTeller, shown_pages, standing, still_standing
 from fdvs.stories.titles import rare_phrases, title_of
 from fdvs.stories.words import Rarity, content_words
 
@@ -35,45 +40,48 @@ class Told:
     words: dict[str, float]
 
 
-class ExtractiveWriter:
+class BuiltinWriter:
     """Writes the nodes of one video, from the clips up, each level in time order.
 
     Args:
         clips: the video's clips in time order.
         settings: how many lines a scene, a chapter and the video get.
-        phrase_of: a short phrase for a clip's measured facts; where it is None, titles come from text alone.
+        duplicates: what repeats: of visual groups, that a clip comes back; of textual ones, what is not told again.
     """
 
     def __init__(
         self,
         clips: Sequence[ClipEvidence],
         settings: StorySettings,
-        phrase_of: Callable[[ClipEvidence], str] | None = None,
+        duplicates: Sequence[DuplicateGroup] = (),
     ) -> None:
         self._clips = clips
+        self._is_paper = settings.levels == "paper"
         self._counts = {
             Level.SCENE: settings.sentences_per_scene,
             Level.CHAPTER: settings.sentences_per_chapter,
             Level.PART: settings.sentences_per_chapter,
             Level.VIDEO: settings.sentences_per_video,
         }
+        self.returns = returns_of(clips, duplicates)
+        self.pages = shown_pages(clips)
+        self._repeats = {m.id for group in duplicates if group.kind == "textual" for m in group.members}
         self._seen = [seen_lines(evidence) for evidence in clips]
-        self._said = self._said_by_clip(clips)
-        self._phrases = [phrase_of(evidence) if phrase_of else "" for evidence in clips]
-        self._phrase_counts = Counter(phrase for phrase in self._phrases if phrase)
+        self._said = _by_clip(clips, utterances(clips))
+        self._told_pages = PageTeller(self.pages, clips[-1].clip.span.end_ms)
+        self._page_captions = {step.caption_id for shown in self.pages for step in shown.page.steps}
+        self._measured = MeasuredTeller(clips, self.returns, self._clips_told_by_pages().__contains__)
+        self._phrases = measured_phrases(clips)
+        self._phrase_counts = Counter(phrase for phrases in self._phrases for phrase in phrases)
         self._rarity = Rarity(
             [word for line in seen + said for word in content_words(line.plain)]
             for seen, said in zip(self._seen, self._said, strict=True)
         )
         self._used_titles: dict[Level, set[str]] = defaultdict(set)
+        self._last_told_ms: dict[str, int] = {}
 
-    @staticmethod
-    def _said_by_clip(clips: Sequence[ClipEvidence]) -> list[list[Line]]:
-        clip_of = {cue.id: i for i, evidence in enumerate(clips) for cue in evidence.captions}
-        said: list[list[Line]] = [[] for _ in clips]
-        for line in utterances(clips):
-            said[clip_of[line.sources[0]]].append(line)
-        return said
+    def _clips_told_by_pages(self) -> set[int]:
+        return {clip for shown in self.pages if shown.is_subject for clip in range(shown.clip, shown.stop)}
 
     def clip(self, index: int) -> Told:
         """A clip: all that is seen, then all that is said, nothing left out."""
@@ -84,13 +92,81 @@ class ExtractiveWriter:
         return Told(title, lines, clip_sentences(self._clips[index]), clips, words)
 
     def over(self, level: Level, children: Sequence[Told]) -> Told:
-        """A scene, chapter, part or video: the best lines of its children, each told once."""
-        candidates = told_once(line for child in children for line in child.lines)
+        """A scene, chapter, part or video: the best lines of what it is made of, each told once.
+
+        To be called in time order. The level above the clips is made of what is seen, shown, said and measured over
+        them, the others of their children's lines.
+        """
         clips = range(children[0].clips.start, children[-1].clips.stop)
-        lines = tuple(choose(candidates, self._count(level, clips), self._rarity))
-        sentences = tuple(sentence for line in lines for sentence in line.sentences())
+        if level is (Level.CHAPTER if self._is_paper else Level.SCENE):
+            lines = self._of_clips(level, clips)
+            pool = list(lines)
+        else:
+            pool = [_brief(line) for child in children for line in child.lines]
+            lines = self._chosen(level, clips, pool)
         words = word_sums(child.words for child in children)
-        return Told(self._title(level, lines, clips, words), lines, sentences, clips, words)
+        # Which page came first is asked of all that the film shows, not of the few lines that were chosen.
+        title = self._title(level, told_once(pool) if level is Level.VIDEO else lines, clips, words)
+        told = self._with_phrases(level, clips, lines) if self._is_paper else lines
+        return Told(title, lines, sentences_of(told), clips, words)
+
+    def _of_clips(self, level: Level, clips: range) -> tuple[Line, ...]:
+        """The lines of a node right above the clips; what an earlier one told is told again only if nothing else is."""
+        worded = [
+            line
+            for i in clips
+            for line in self._seen[i] + self._said[i]
+            if line.sources[0] not in self._page_captions
+            and not (line.is_measured and self._clips[i].facts is not None)
+        ]
+        span = Span.union([self._clips[i].clip.span for i in clips])
+        shown = self._told_pages.lines(clips, span)
+        everything = told_once(worded + shown + self._measured.lines(clips))
+        new = [line for line in everything if line.key not in self._last_told_ms or line.weight]
+        if not self._is_paper:
+            new = [line for line in new if not self._is_repeat(line)]
+        lines = self._chosen(level, clips, new) or self._nothing_new(level, clips, everything)
+        for line in lines:
+            self._last_told_ms[line.key] = line.start_ms
+        return lines
+
+    def _chosen(self, level: Level, clips: range, pool: Iterable[Line]) -> tuple[Line, ...]:
+        once = told_once(line for line in pool if level is Level.SCENE or not self._is_repeat(line))
+        return tuple(choose(once, self._count(level, clips), self._rarity))
+
+    def _is_repeat(self, line: Line) -> bool:
+        """Whether textual redundancy has set aside everything this line was made from."""
+        return self._repeats.issuperset(line.sources)
+
+    def _nothing_new(self, level: Level, clips: range, everything: Sequence[Line]) -> tuple[Line, ...]:
+        """A line for a node that tells nothing new: what stands there, or what was told before, with its time."""
+        start_ms = self._clips[clips.start].clip.span.start_ms
+        shown = standing(self.pages, clips)
+        if shown is not None:
+            captions = [measured_caption(self._clips[i]) for i in clips]
+            sources = tuple(c.id for c in captions if c is not None) or tuple(self._clips[i].clip.id for i in clips)
+            return (still_standing(shown, start_ms, sources),)
+        lines = choose(everything, 1, self._rarity)
+        earlier = [self._last_told_ms.get(line.key) for line in lines]
+        return tuple(
+            line if at is None else replace(line, text=f"As at {clock(at)}: {line.text}")
+            for line, at in zip(lines, earlier, strict=True)
+        )
+
+    def _with_phrases(self, level: Level, clips: range, lines: Sequence[Line]) -> list[Line]:
+        """The lines with a phrase for their quarter of the video before the first one of each clip."""
+        starts = [self._clips[i].clip.span.start_ms for i in clips]
+        told: list[Line] = []
+        last = -1
+        for line in lines:
+            at = max(0, bisect_right(starts, line.start_ms) - 1)
+            if at != last:
+                phrase = phase_phrase(starts[at], self._clips[-1].clip.span.end_ms)
+                told.append(replace(line, text=f"{phrase}: {line.text}"))
+            else:
+                told.append(line)
+            last = at
+        return told
 
     def _count(self, level: Level, clips: range) -> int:
         """How many sentences a node gets: as set; a long scene that has words more, up to three times as many."""
@@ -111,6 +187,7 @@ class ExtractiveWriter:
             nothing=self._why_nothing(clips),
             used=used,
             start_ms=start_ms,
+            first_shown=level is Level.VIDEO,
         )
 
     def _why_nothing(self, clips: range) -> str:
@@ -120,3 +197,16 @@ class ExtractiveWriter:
                 if caption.outcome in (Outcome.FAILED, Outcome.REFUSED):
                     return caption.reason
         return "no caption"
+
+
+def _brief(line: Line) -> Line:
+    return replace(line, text=line.brief) if line.brief else line
+
+
+def _by_clip(clips: Sequence[ClipEvidence], lines: Iterable[Line]) -> list[list[Line]]:
+    """Lines by the clip of their first source."""
+    clip_of = {caption.id: i for i, evidence in enumerate(clips) for caption in evidence.captions}
+    found: list[list[Line]] = [[] for _ in clips]
+    for line in lines:
+        found[clip_of[line.sources[0]]].append(line)
+    return found

@@ -29,8 +29,7 @@ def test_the_tree_shows_name_length_counts_chapters_and_times() -> None:
         "   0:00  A man walks through the old town. This continues until 0:30.\n"
         "\n"
         "2  0:30–1:00  Rain falls on a window\n"
-        "   0:30  Rain falls on a window. This continues until 1:00. A cat looks out. This continues until\n"
-        "         1:00.\n"
+        "   0:30  Rain falls on a window. A cat looks out. Both continue until 1:00.\n"
     )
 
 
@@ -69,7 +68,8 @@ def test_hours_are_shown_with_parts_and_wide_times() -> None:
 def test_paper_stories_are_told_chapter_by_chapter() -> None:
     text = render_tree(record_of(film(["One sentence.", "Another one."]), PAPER))
     assert "2 chapters · 2 clips" in text
-    assert "   0:10  Another one." in text
+    assert "   0:00  To begin with: One sentence." in text
+    assert "   0:10  Later on: Another one." in text
 
 
 @pytest.mark.parametrize("width", [40, 60, 100])

@@ -87,7 +87,8 @@ def test_each_text_is_encoded_once() -> None:
     clips = film(["a man walks", "a man walks", "a dog runs. It barks.", "a man walks"] * 10)
     build_story(video_of(clips), clips, SETTINGS, encoder)
     assert Counter(encoder.encoded).most_common(1)[0][1] == 1
-    assert set(encoder.encoded) == {"a man walks.", "a dog runs. It barks.", "a dog runs.", "It barks."}
+    told = {"a man walks.", "a dog runs. It barks.", "a dog runs.", "It barks."}
+    assert {text for text in encoder.encoded if not text.startswith("As at ")} == told
 
 
 def test_a_clip_without_text_has_no_vector_and_says_why_in_its_title() -> None:

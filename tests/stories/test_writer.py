@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -11,31 +12,14 @@ from fdvs.stories.choose import choose
 from fdvs.stories.evidence import ClipEvidence
 from fdvs.stories.lines import Line, clip_sentences, quote, told_once, utterances
 from fdvs.stories.titles import headline, rare_phrases, spoken_phrase
-from fdvs.stories.tree import build_story
 from fdvs.stories.words import Rarity, content_words
-from tests.stories.films import SETTINGS, BagOfWords, build, caption, clip_at, film, picture, video_of
+from tests.stories.films import PEOPLE, SETTINGS, build, caption, clip_at, film, picture, still_facts
 
 
 def speaking(*cues: tuple[int, int, str]) -> ClipEvidence:
     clip = clip_at(0, 60_000)
     said = [caption(clip, text, CaptionKind.SPEECH, span=Span(a, b), backend="film.srt") for a, b, text in cues]
     return ClipEvidence(clip, tuple(said), None, None)
-
-
-PEOPLE = [
-    "baker",
-    "doctor",
-    "farmer",
-    "pilot",
-    "sailor",
-    "tailor",
-    "miner",
-    "clerk",
-    "judge",
-    "nurse",
-    "singer",
-    "cook",
-]
 
 
 def only(nodes: tuple[StoryNode, ...], level: Level) -> list[StoryNode]:
@@ -111,17 +95,16 @@ def test_what_comes_back_is_noted_with_its_times() -> None:
         "A title", "This continues until 0:20.", "This returns at 1:00 and 1:30.",
     ]  # fmt: skip
     many = told_once([line("A title", t, t + 1000) for t in range(0, 100_000, 10_000)])
-    assert many[0].sentences()[-1].text == "This returns at 0:10, 0:20, 0:30 and later."
+    assert many[0].sentences()[-1].text == "This returns 9 times, last at 1:30."
 
 
-def test_equal_measurements_of_other_pictures_are_not_called_the_same_picture() -> None:
-    still = film(["A still picture."] * 3, pictures=lambda _: picture(0), backend="builtin")
-    slides = film(["A still picture."] * 3, pictures=picture, backend="builtin")
-    unseen = film(["A still picture."] * 3, backend="builtin")
-    texts = [only(build(clips).nodes, Level.VIDEO)[0].text for clips in (still, slides, unseen)]
-    assert texts[0] == "A still picture. This continues until 0:30."
-    assert texts[1] == "A still picture. The same is measured until 0:30."
-    assert texts[2] == "A still picture. The same is measured until 0:30."
+def test_lines_that_go_on_equally_long_are_told_so_together() -> None:
+    built = build(film(["Rain falls. A cat looks out. The street is empty."] * 3))
+    assert built.nodes[0].text == (
+        "Rain falls. A cat looks out. The street is empty. All of this continues until 0:30."
+    )
+    clips = [node for node in built.nodes if node.level is Level.CLIP]
+    assert len(built.nodes[0].sentences[-1].sources) == len(clips) - 1
 
 
 def test_a_sentence_said_again_is_quoted_once() -> None:
@@ -217,16 +200,16 @@ def test_titles_come_from_speech_before_measured_facts() -> None:
         said=lambda i: "The Webb telescope unfolds its mirror." if i else "",
         backend="builtin",
     )
-    built = build_story(video_of(clips), clips, SETTINGS, BagOfWords(), phrase_of=lambda _: "Still, white")
+    clips = [replace(clip, facts=still_facts(clip.clip, "white")) for clip in clips]
+    built = build(clips)
     assert only(built.nodes, Level.CHAPTER)[0].title == '"Webb telescope unfolds its mirror"'
-    assert only(built.nodes, Level.CLIP)[0].title == "Still, white"
+    assert only(built.nodes, Level.CLIP)[0].title == "Still, mostly white"
 
 
 def test_the_rarest_measured_phrase_comes_first() -> None:
-    from collections import Counter
-
     whole = Counter({"Still, grey": 90, "Slow pan": 5, "Cuts": 5})
-    assert rare_phrases(["Still, grey"] * 6 + ["Slow pan"] * 4, whole, 100) == ["Slow pan", "Still, grey"]
+    here = [("Still, grey",)] * 6 + [("Slow pan",)] * 4
+    assert rare_phrases(here, whole, 100) == ["Slow pan", "Still, grey"]
 
 
 def test_long_scenes_with_words_are_told_at_more_length() -> None:

@@ -1,0 +1,253 @@
+"""Text on the screen as sentences: slides and how they build up, words over the picture, text that scrolls.
+
+A page is told once, where it first stands; when it comes back, that is told with the time of its first showing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fdvs.captioners.wording import SMALL_BELOW, mean_change, number
+from fdvs.records import CaptionKind, PageKind, ShownPage, ShownStep, Span, clock
+from fdvs.stories.evidence import ClipEvidence
+from fdvs.stories.lines import OVERLAID, SHOWN, Line, quote, running_text
+from fdvs.stories.words import one_line, same_text_key
+
+_QUOTE_CHARS = 240  # a quote of a page is shortened to whole lines of about so much
+_BRIEF_CHARS = 100  # above the scenes
+_STEPS_NAMED = 8  # steps of a page that builds up, told one by one
+_RETURNS_TOLD = 2  # returns that are told where they happen; more are counted where the page first stands
+_BRIEFLY_MS = 2000  # text that stands shorter is told without its end
+_SLIDE_LINES = 3  # a page without a title is a slide from so many lines on
+_WHOLE = 0.95  # share of the film from which words over the picture stand "for the whole film"
+_LATE = 0.75  # scrolling text that begins later than this share of the film is its credits
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One page where it is told.
+
+    Attributes:
+        clip: index of the clip it belongs to: that in which it starts, or the next one when most of it stands there.
+        stop: index after the last clip that it stands over for the larger part.
+        is_subject: whether it is what the video shows then (a slide, scrolling text), not words in a picture.
+    """
+
+    page: ShownPage
+    clip: int
+    stop: int
+    is_subject: bool
+
+
+def shown_pages(clips: Sequence[ClipEvidence]) -> list[Shown]:
+    """All pages of a video by start, with the clips they stand over."""
+    edges = [evidence.clip.span.start_ms for evidence in clips] + [clips[-1].clip.span.end_ms]
+    found: list[Shown] = []
+    for i, evidence in enumerate(clips):
+        for page in evidence.pages:
+            clip = min(_nearest(edges, page.span.start_ms, i), len(clips) - 1)
+            if edges[clip] >= page.span.end_ms:
+                clip = i
+            stop = max(clip + 1, _nearest(edges, page.span.end_ms, i))
+            found.append(Shown(page, clip, stop, _is_subject(page, clips[clip:stop])))
+    return found
+
+
+def _nearest(edges: Sequence[int], time_ms: int, first: int) -> int:
+    """Index of the border nearest to a time, not before border `first`."""
+    at = first
+    while at + 1 < len(edges) and abs(edges[at + 1] - time_ms) <= abs(edges[at] - time_ms):
+        at += 1
+    return at
+
+
+def _is_subject(page: ShownPage, over: Sequence[ClipEvidence]) -> bool:
+    if page.kind is not PageKind.PAGE:
+        return page.kind is PageKind.SCROLL
+    num_lines = sum(len(step.lines) for step in page.steps)
+    quiet = [e.facts is None or mean_change(e.facts) < SMALL_BELOW for e in over]
+    return (bool(page.title) or num_lines >= _SLIDE_LINES) and 2 * sum(quiet) >= len(quiet)
+
+
+def subject_changes(pages: Sequence[Shown], num_clips: int) -> NDArray[np.float64] | None:
+    """[n] For the border before each clip: 1 where a slide or scrolling text begins or ends, 0 while one stands, NaN
+    where there is none; None where the video has no page that is its subject."""
+    changes = np.full(num_clips, np.nan)
+    subjects = [shown for shown in pages if shown.is_subject]
+    for shown in subjects:
+        changes[shown.clip + 1 : shown.stop] = 0.0
+    for shown in subjects:
+        changes[shown.clip] = 1.0
+        if shown.stop < num_clips:
+            changes[shown.stop] = 1.0
+    return changes if subjects else None
+
+
+class PageTeller:
+    """Tells the pages of one video, stretch by stretch in time order.
+
+    Args:
+        pages: all of them, by start.
+        duration_ms: of the video.
+    """
+
+    def __init__(self, pages: Sequence[Shown], duration_ms: int) -> None:
+        self._pages = pages
+        self._duration_ms = duration_ms
+        self._first_of = {step.caption_id: shown for shown in pages for step in shown.page.steps[:1]}
+        self._returns: dict[str, list[Shown]] = {}
+        for shown in pages:
+            if shown.page.repeats in self._first_of:
+                self._returns.setdefault(str(shown.page.repeats), []).append(shown)
+        slides = [s for s in pages if s.is_subject and s.page.kind is PageKind.PAGE and s.page.repeats is None]
+        self._first_slide = slides[0] if slides else None
+
+    def lines(self, clips: range, span: Span) -> list[Line]:
+        """What is told of pages over some clips: pages that begin there with what they show by the end of `span`,
+        returns that are told where they happen, and what is added to a page that began before."""
+        lines: list[Line] = []
+        for shown in self._pages:
+            end_ms = span.end_ms if shown.stop > clips.stop else self._duration_ms
+            if shown.clip in clips:
+                lines += self._begun(shown, end_ms)
+            elif shown.is_subject and shown.clip < clips.start < shown.stop and shown.page.kind is PageKind.PAGE:
+                lines += _added(shown, span.start_ms, end_ms)
+        return lines
+
+    def _begun(self, shown: Shown, end_ms: int) -> Iterator[Line]:
+        page = shown.page
+        origin = self._first_of.get(page.repeats or "")
+        if origin is not None:
+            if len(self._returns[str(page.repeats)]) <= _RETURNS_TOLD:
+                yield _line(shown, _return_text(shown, origin), page.steps)
+            return
+        back = self._returns.get(page.steps[0].caption_id, [])
+        steps = [step for i, step in enumerate(page.steps) if i == 0 or step.start_ms < end_ms]
+        lead = "The" if shown is self._first_slide else "Then the"
+        line = _line(shown, _page_text(shown, steps, self._duration_ms, lead), steps)
+        yield replace(
+            line,
+            returns=tuple((b.page.span.start_ms, b.page.steps[0].caption_id) for b in back[_RETURNS_TOLD:] and back),
+            brief=_brief_text(shown, self._duration_ms),
+        )
+
+
+def _added(shown: Shown, start_ms: int, end_ms: int) -> Iterator[Line]:
+    """What a page that began before start_ms is built up to until end_ms."""
+    steps = [step for step in shown.page.steps[1:] if start_ms <= step.start_ms < end_ms]
+    if steps:
+        text = f"{_name(shown)} builds up further: {_steps_text(shown.page, steps)}."
+        yield replace(_line(shown, text, steps), start_ms=steps[0].start_ms, weight=0.0)
+
+
+def standing(pages: Sequence[Shown], clips: range) -> Shown | None:
+    """The slide or scrolling text that stands over all of these clips."""
+    return next((p for p in pages if p.is_subject and p.clip <= clips.start and p.stop >= clips.stop), None)
+
+
+def still_standing(shown: Shown, at_ms: int, sources: tuple[str, ...]) -> Line:
+    """What there is to say where nothing but a page told before is shown; `sources` are captions of that time."""
+    verb = "goes on" if shown.page.kind is PageKind.SCROLL else "is back" if shown.page.repeats else "still stands"
+    text = f"{_name(shown)} {verb} at {clock(at_ms)}."
+    return replace(_line(shown, text, ()), plain=text, sources=sources, start_ms=at_ms, weight=0.0)
+
+
+def _line(shown: Shown, text: str, steps: Sequence[ShownStep]) -> Line:
+    page = shown.page
+    return Line(
+        text=text,
+        plain=running_text(_texts(steps)),
+        kind=CaptionKind.SCREEN_TEXT,
+        backend=OVERLAID if page.kind is PageKind.OVERLAY else SHOWN,
+        sources=tuple(step.caption_id for step in steps),
+        start_ms=page.span.start_ms,
+        end_ms=page.span.end_ms,
+        heading=one_line(page.title),
+        weight=float(page.span.duration_ms if shown.is_subject else 0),
+    )
+
+
+def _name(shown: Shown) -> str:
+    page = shown.page
+    if page.kind is PageKind.SCROLL:
+        return "The scrolling text"
+    return f"The slide {quote(one_line(page.title))}" if page.title else "The slide"
+
+
+def _return_text(shown: Shown, origin: Shown) -> str:
+    page = origin.page
+    what = f"The text {quoted(_texts(page.steps), _BRIEF_CHARS)}"
+    if origin.is_subject and page.title:
+        what = _name(origin)
+    return f"{what} returns until {clock(shown.page.span.end_ms)}, first seen at {clock(page.span.start_ms)}."
+
+
+def _page_text(shown: Shown, steps: Sequence[ShownStep], duration_ms: int, lead: str, limit: int = _QUOTE_CHARS) -> str:
+    """A page's first showing, as far as `steps` go; `lead` is `The` or `Then the`."""
+    page = shown.page
+    until = f" until {clock(page.span.end_ms)}" if page.span.duration_ms >= _BRIEFLY_MS else ""
+    if page.kind is PageKind.OVERLAY:
+        where = " for the whole film" if page.span.duration_ms >= _WHOLE * duration_ms else until
+        return f"The words {quoted(_texts(steps), limit)} stand over the picture{where}."
+    if page.kind is PageKind.SCROLL:
+        what = "Credits scroll" if page.span.start_ms >= _LATE * duration_ms else "Text scrolls"
+        return f"{what}{until}, beginning with {quoted(_texts(steps), _BRIEF_CHARS)}."
+    if not shown.is_subject:
+        return f"On screen{until}: {quoted(_texts(steps), limit)}."
+    if page.title:
+        lead = f"{lead} slide {quote(one_line(page.title))}"
+    else:
+        lead = "A slide" if lead == "The" else "Then a slide"
+    if len(steps) > 1:
+        return f"{lead} builds up in {number(len(steps))} steps and stands{until}: {_steps_text(page, steps)}."
+    body = [text for step in steps for text in _body(page, step)]
+    return f"{lead} stands{until}" + (f": {quoted(body, limit)}." if body else ".")
+
+
+def _brief_text(shown: Shown, duration_ms: int) -> str:
+    """A page in short, as it is told above the scenes: however it builds up, as one text."""
+    page = shown.page
+    whole = replace(page.steps[0], lines=tuple(line for step in page.steps for line in step.lines))
+    return _page_text(shown, [whole], duration_ms, "The", _BRIEF_CHARS)
+
+
+def _steps_text(page: ShownPage, steps: Sequence[ShownStep]) -> str:
+    """`first "a", at 0:16 "b", at 0:24 "c"`; what goes beyond `_STEPS_NAMED` is counted."""
+    told = [(step, body) for step in steps if (body := _body(page, step))]
+    named = [
+        f"{'first' if step is page.steps[0] else f'at {clock(step.start_ms)}'} {quoted(body, _QUOTE_CHARS // 2)}"
+        for step, body in told[:_STEPS_NAMED]
+    ]
+    more = len(told) - len(named)
+    return ", ".join(named) + (f", and {number(more)} more" if more else "")
+
+
+def _texts(steps: Sequence[ShownStep]) -> list[str]:
+    return [line.text for step in steps for line in step.lines]
+
+
+def _body(page: ShownPage, step: ShownStep) -> list[str]:
+    """The lines of one step that the page's title does not already say."""
+    title = f" {same_text_key(page.title)} "
+    return [line.text for line in step.lines if f" {same_text_key(line.text)} " not in title]
+
+
+def quoted(lines: Sequence[str], limit: int = _QUOTE_CHARS) -> str:
+    """Lines from the screen as a quote: all of them, or the first that fit into about `limit` characters with the
+    number of those left out. A first line that is too long itself ends at a word, with an ellipsis after the quote."""
+    whole = running_text(lines)
+    if len(whole) <= limit:
+        return quote(whole)
+    count = 1
+    while count < len(lines) and len(running_text(lines[: count + 1])) <= limit:
+        count += 1
+    text = running_text(lines[:count])
+    if len(text) > limit:
+        text = text[:limit].rsplit(" ", 1)[0].rstrip(" /")
+        return f"{quote(text)} …"
+    left = len(lines) - count
+    return f"{quote(text)} and {number(left)} more {'line' if left == 1 else 'lines'}"

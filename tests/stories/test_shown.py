@@ -1,0 +1,166 @@
+"""How text on the screen is told: slides that build up or return, words over the picture, text that scrolls."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from fdvs.captioners.facts import Change
+from fdvs.records import Level, PageKind, ShownPage, StoryNode
+from fdvs.stories.outline import Paragraph, outline
+from fdvs.stories.shown import quoted, shown_pages, subject_changes
+from tests.stories.films import build, facts, measured, page, record_of, still_facts
+
+CLIP_MS = 4000
+
+
+def of_level(nodes: tuple[StoryNode, ...], level: Level) -> list[StoryNode]:
+    return [node for node in nodes if node.level is level]
+
+
+def still_film(num_clips: int, *pages: ShownPage) -> list[StoryNode]:
+    return list(build(measured([still_facts] * num_clips, clip_ms=CLIP_MS, pages=pages)).nodes)
+
+
+def told(num_clips: int, *pages: ShownPage) -> str:
+    """The story as it is read, on one line."""
+    record = record_of(measured([still_facts] * num_clips, clip_ms=CLIP_MS, pages=pages))
+    return " ".join(item.text for item in outline(record) if isinstance(item, Paragraph))
+
+
+def test_a_slide_is_told_as_a_slide_and_not_as_a_still_picture() -> None:
+    slide = page(0, 16_000, (0, ["Rivers", "Water runs downhill", "and carries sand"]), title="Rivers")
+    assert told(4, slide) == 'The slide "Rivers" stands until 0:16: "Water runs downhill and carries sand".'
+
+
+def test_a_slide_that_builds_up_names_the_time_of_each_step() -> None:
+    slide = page(0, 24_000, (0, ["Rivers"]), (5000, ["Springs"]), (13_000, ["Deltas", "Floods"]), title="Rivers")
+    nodes = build(measured([still_facts] * 6, clip_ms=CLIP_MS, pages=[slide])).nodes
+    (scene,) = of_level(nodes, Level.SCENE)
+    assert scene.text == (
+        'The slide "Rivers" builds up in three steps and stands until 0:24: at 0:05 "Springs", at 0:13 '
+        '"Deltas / Floods".'
+    )
+    assert scene.sentences[0].sources == tuple(step.caption_id for step in slide.steps)
+    assert nodes[0].title == "Rivers"
+    assert nodes[0].text == 'The slide "Rivers" stands until 0:24: "Springs / Deltas / Floods".'
+
+
+def test_one_slide_is_one_scene_however_much_is_added_to_it() -> None:
+    slide = page(8000, 60_000, *[(8000 + 6000 * i, [f"Point {i} of many"]) for i in range(8)], title="Points")
+    scenes = of_level(tuple(still_film(20, slide)), Level.SCENE)
+    assert [scene.span.start_ms for scene in scenes] == [0, 8000, 60_000]
+
+
+def test_a_slide_longer_than_a_node_may_be_is_told_on_where_it_grows() -> None:
+    steps = [(4000 * i, [f"Point {i} of many"]) for i in range(0, 60, 10)]
+    slide = page(0, 240_000, *steps, title="Points")
+    scenes = of_level(tuple(still_film(60, slide)), Level.SCENE)
+    assert len(scenes) >= 3, "60 clips need three scenes of at most 24"
+    joined = " ".join(scene.text for scene in scenes)
+    assert all(joined.count(f'"Point {i} of many"') == 1 for i in range(0, 60, 10))
+    assert "builds up further" in scenes[1].text
+    assert len({sentence.text for scene in scenes for sentence in scene.sentences}) == len(scenes)
+
+
+def test_a_long_slide_that_does_not_change_is_not_told_twice() -> None:
+    scenes = of_level(
+        tuple(still_film(40, page(0, 160_000, (0, ["Rivers", "All of them"]), title="Rivers"))), Level.SCENE
+    )
+    assert [scene.text for scene in scenes] == [
+        'The slide "Rivers" stands until 2:40: "All of them".',
+        f'The slide "Rivers" still stands at 1:{scenes[1].span.start_ms // 1000 - 60:02d}.',
+    ]
+
+
+def test_slides_begin_scenes_and_come_after_each_other() -> None:
+    first = page(0, 20_000, (0, ["Rivers", "Springs"]), title="Rivers")
+    second = page(20_000, 40_000, (20_000, ["Lakes", "Shores"]), title="Lakes")
+    nodes = tuple(still_film(10, first, second))
+    scenes = of_level(nodes, Level.SCENE)
+    assert [(scene.span.start_ms, scene.title) for scene in scenes] == [(0, "Rivers"), (20_000, "Lakes")]
+    assert scenes[1].text == 'Then the slide "Lakes" stands until 0:40: "Shores".'
+
+
+def test_a_page_that_starts_late_in_a_clip_is_told_where_it_stands() -> None:
+    first = page(0, 11_500, (0, ["Rivers", "Springs"]), title="Rivers")
+    second = page(11_500, 24_000, (11_500, ["Lakes", "Shores"]), title="Lakes")
+    scenes = of_level(tuple(still_film(6, first, second)), Level.SCENE)
+    assert [scene.span.start_ms for scene in scenes] == [0, 12_000]
+    assert "Lakes" in scenes[1].text
+    assert "Lakes" not in scenes[0].text
+
+
+def test_a_slide_that_returns_is_named_with_its_first_time() -> None:
+    first = page(0, 16_000, (0, ["Rivers", "Springs"]), title="Rivers")
+    other = page(16_000, 40_000, (16_000, ["Lakes", "Shores"]), title="Lakes")
+    again = page(40_000, 56_000, (40_000, ["Rivers", "Springs"]), title="Rivers", repeats=first)
+    text = told(14, first, other, again)
+    assert text.endswith('The slide "Rivers" returns until 0:56, first seen at 0:00.')
+    assert text.count("Springs") == 1
+
+
+def test_a_slide_that_returns_often_is_counted_where_it_first_stands() -> None:
+    title, pages = page(0, 12_000, (0, ["Rivers", "Springs"]), title="Rivers"), []
+    for i in range(1, 8, 2):
+        at = 12_000 * i
+        pages.append(page(at, at + 12_000, (at, [f"Lake {i}", f"Shore {i}"]), title=f"Lake {i}"))
+        back = at + 12_000
+        pages.append(page(back, back + 12_000, (back, ["Rivers", "Springs"]), title="Rivers", repeats=title))
+    text = told(27, title, *pages)
+    assert text.startswith('The slide "Rivers" stands until 0:12: "Springs". This returns 4 times, last at 1:36.')
+    assert text.count("returns") == 1
+
+
+def test_words_over_the_picture_are_told_once_and_are_no_title() -> None:
+    mark = page(0, 40_000, (0, ["Copyright by Nobody"]), kind=PageKind.OVERLAY)
+    moving = [lambda clip: facts(clip, [Change.MOTION] * 3, region=5)] * 10
+    nodes = build(measured(moving, clip_ms=CLIP_MS, pages=[mark])).nodes
+    text = " ".join(scene.text for scene in of_level(nodes, Level.SCENE))
+    assert text.count('The words "Copyright by Nobody" stand over the picture for the whole film.') == 1
+    assert all("Copyright" not in node.title for node in nodes if node.level is not Level.CLIP)
+    assert len(of_level(nodes, Level.SCENE)) == 1
+
+
+@pytest.mark.parametrize(("begins_ms", "lead"), [(8000, "Text scrolls"), (160_000, "Credits scroll")])
+def test_scrolling_text_is_one_scene_told_once(begins_ms: int, lead: str) -> None:
+    end_ms = begins_ms + 32_000
+    steps = [(begins_ms + 2000 * i, [f"Name {i}", f"Task {i}"]) for i in range(16)]
+    scroll = page(begins_ms, end_ms, *steps, kind=PageKind.SCROLL)
+    scenes = of_level(tuple(still_film(50, scroll)), Level.SCENE)
+    begun = [scene for scene in scenes if begins_ms <= scene.span.start_ms < end_ms]
+    assert [scene.span.start_ms for scene in begun] == [begins_ms]
+    assert begun[0].text.startswith(
+        f'{lead} until {end_ms // 60_000}:{end_ms // 1000 % 60:02d}, beginning with "Name 0 / '
+    )
+
+
+def test_text_in_a_moving_picture_is_no_slide_and_begins_no_scene() -> None:
+    sign = page(9000, 14_000, (9000, ["Bakery", "Open", "Closed"]), title="Bakery")
+    moving = [lambda clip: facts(clip, [Change.MOTION] * 3, share=0.3)] * 8
+    clips = measured(moving, clip_ms=CLIP_MS, pages=[sign])
+    assert subject_changes(shown_pages(clips), 8) is None
+    assert 'On screen until 0:14: "Bakery / Open / Closed".' in build(clips).nodes[0].text
+
+
+def test_a_quote_is_shortened_to_whole_lines_and_says_by_how_many() -> None:
+    lines = ["Alpha beta", "Gamma delta", "Epsilon zeta"]
+    assert quoted(lines) == '"Alpha beta / Gamma delta / Epsilon zeta"'
+    assert quoted(lines, 25) == '"Alpha beta / Gamma delta" and one more line'
+    assert quoted(["Alpha beta gamma delta"], 12) == '"Alpha beta" …'
+
+
+def test_every_caption_of_a_page_is_found_in_the_clip_in_which_it_starts() -> None:
+    slide = page(0, 24_000, (0, ["Rivers"]), (5000, ["Springs"]), (13_000, ["Deltas", "Floods"]), title="Rivers")
+    clips = of_level(tuple(still_film(6, slide)), Level.CLIP)
+    assert ['On screen: "Rivers"' in clips[0].text, 'On screen: "Springs"' in clips[1].text] == [True, True]
+    assert 'On screen: "Deltas / Floods"' in clips[3].text
+
+
+def test_titles_of_slides_are_distinct_and_a_bullet_is_no_part_of_them() -> None:
+    pages = [page(i * 30_000, (i + 1) * 30_000, (i * 30_000, ["• The plan", f"Day {i}", "x", "y"])) for i in range(6)]
+    chapters = of_level(tuple(still_film(45, *pages)), Level.CHAPTER)
+    assert len(chapters) > 1
+    assert chapters[0].title == "The plan"
+    assert all(a.title != b.title for a, b in pairwise(chapters))
