@@ -354,6 +354,30 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class VideoLanguages:
+    """Languages (ISO 639-1; `und` where it cannot be told) of what is said and of what the screen shows, the most
+    frequent first; empty where there is no such text."""
+
+    speech: tuple[str, ...] = ()
+    screen_text: tuple[str, ...] = ()
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Each language once, speech first."""
+        return tuple(dict.fromkeys((*self.speech, *self.screen_text)))
+
+    def to_json(self) -> dict[str, list[str]]:
+        return {"speech": list(self.speech), "screen_text": list(self.screen_text)}
+
+    @staticmethod
+    def from_json(data: Mapping[str, Sequence[str]]) -> VideoLanguages:
+        return VideoLanguages(tuple(data.get("speech", ())), tuple(data.get("screen_text", ())))
+
+
+NO_LANGUAGES = VideoLanguages()
+
+
+@dataclass(frozen=True, slots=True)
 class StoryRecord:
     """Everything the exported story of one video holds: the data of `fdvs-story/1`."""
 
@@ -362,3 +386,4 @@ class StoryRecord:
     captions: tuple[Caption, ...]
     nodes: tuple[StoryNode, ...]
     duplicates: tuple[DuplicateGroup, ...] = field(default=())
+    languages: VideoLanguages = field(default=NO_LANGUAGES)

@@ -10,6 +10,7 @@ from fdvs.batch.freshness import is_told, is_unchanged
 from fdvs.batch.jobs import Event, Job, Until
 from fdvs.batch.local import default_jobs, run_jobs
 from fdvs.batch.locks import is_held
+from fdvs.batch.outside import text_warnings
 from fdvs.batch.report import BuildReport, StatusRow
 from fdvs.batch.worker import path_lock, record_failure
 from fdvs.errors import BackendUnavailableError, UnknownBackendError, UsageError
@@ -176,6 +177,7 @@ def _told_rows(library: Path, found: Sequence[Found], settings: Settings) -> dic
 def status_rows(store: Store, library: Path) -> list[StatusRow]:
     """State of every path. `running` means that a living process works on it now; what a killed one left is pending."""
     rows = []
+    of_text = text_warnings(store)
     for row in store.status_rows():
         state = State(row["state"])
         if state is State.RUNNING and not is_held(library, path_lock(row["path"])):
@@ -189,7 +191,7 @@ def status_rows(store: Store, library: Path) -> list[StatusRow]:
                 state=state,
                 clips_done=row["clips_done"],
                 clips_total=row["clips_total"],
-                warnings=tuple(row["warnings"]),
+                warnings=(*row["warnings"], *of_text.get(row["video_id"] or "", ())),
                 code=error["code"],
                 message=error["message"],
             )

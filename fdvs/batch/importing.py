@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fdvs.batch.freshness import story_key
+from fdvs.batch.outside import text_warnings
 from fdvs.batch.report import StatusRow
 from fdvs.batch.telling import tell
 from fdvs.encoders.text import TextEncoder
@@ -57,6 +58,10 @@ class Importer:
             return [self._bundle(found)]
         return [self._captions(imported) for imported in found]
 
+    def _row(self, video: Video, clips: int) -> StatusRow:
+        warnings = text_warnings(self._store).get(video.id, [])
+        return StatusRow(video.name, None, video.id, State.DONE, clips, clips, tuple(warnings))
+
     def add_to(self, file: Path, video: str) -> list[StatusRow]:
         """Add the captions of a file to a video of the library and tell its story anew.
 
@@ -78,7 +83,7 @@ class Importer:
             target.id, [(item.span, item.kind, item.text) for one in found for item in one.captions]
         )
         self._tell_again(target)
-        return [_row(target, len(self._store.told_clips(target.id)))]
+        return [self._row(target, len(self._store.told_clips(target.id)))]
 
     def _bundle(self, record: StoryRecord) -> StatusRow:
         key = content_id("bundle", [node.id for node in record.nodes])
@@ -88,7 +93,7 @@ class Importer:
             self._store.put_record(record, key)
             encoder = self._encoder(self._settings.story.text_embedder)
             self._store.put_vectors(record.video.id, node_vectors(record.nodes, encoder), encoder.name)
-        return _row(record.video, sum(not node.children for node in record.nodes))
+        return self._row(record.video, sum(not node.children for node in record.nodes))
 
     def _captions(self, imported: ImportedVideo) -> StatusRow:
         video, settings = imported.video(), import_settings(self._settings)
@@ -104,7 +109,7 @@ class Importer:
             tell(
                 self._store, video, evidence, settings, encoder, key=key, clips_hash=CLIPS_KEY, captions_hash=CLIPS_KEY
             )
-        return _row(video, len(clips))
+        return self._row(video, len(clips))
 
     def _tell_again(self, video: Video) -> None:
         """The story of a video, now with all added captions: no picture is decoded, no clip and no other caption
@@ -146,7 +151,3 @@ def _with_added(captions: Sequence[Caption], added: Sequence[Caption]) -> tuple[
 
 def _failed(file: Path, code: str, message: str) -> StatusRow:
     return StatusRow(file.name, str(file.absolute()), None, State.FAILED, 0, None, (), code, message)
-
-
-def _row(video: Video, clips: int) -> StatusRow:
-    return StatusRow(video.name, None, video.id, State.DONE, clips, clips)

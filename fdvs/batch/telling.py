@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fdvs.encoders.text import TextEncoder
+from fdvs.languages.spoken import languages_of
 from fdvs.pipeline import story_settings
 from fdvs.records import Video
 from fdvs.redundancy.duplicates import ClipLayouts, find_repeats
@@ -33,6 +34,7 @@ def tell(
     """
     clips = [ClipLayouts(clip, layouts) for clip, layouts in store.clip_layouts(video.id, clips_hash)]
     repeats = find_repeats(clips, settings.story.repeat_similarity)
+    languages = languages_of(caption for one in evidence for caption in one.captions)
     built = build_story(video, evidence, settings, encoder, duplicates=repeats)
     store.put_story(
         video.id,
@@ -44,4 +46,5 @@ def tell(
         clips_hash=clips_hash,
         captions_hash=captions_hash,
         duplicates=repeats,
+        languages=languages,
     )

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fdvs.cli.common import DEFAULT_LIBRARY, JsonOption, LibraryOption, SetOption, note, print_json
+from fdvs.cli.common import DEFAULT_LIBRARY, JsonOption, LibraryOption, SetOption, TextEmbedderOption, note, print_json
 from fdvs.errors import UsageError
 
 if TYPE_CHECKING:
     from fdvs.api import Library
     from fdvs.batch.report import BuildReport
 
-STORY_LINES = 12  # of the first story, to show what came out
+STORY_LINES = 14  # of the first story, to show what came out
 
 
 def build(
@@ -26,9 +26,7 @@ def build(
     writer: Annotated[str | None, typer.Option(help="Who writes the story: builtin.")] = None,
     writer_model: Annotated[str | None, typer.Option(help="Model of the writer.")] = None,
     writer_url: Annotated[str | None, typer.Option(help="Server of the writer.")] = None,
-    text_embedder: Annotated[
-        str | None, typer.Option(help="Sentence encoder: minilm, or sentence-transformers:NAME.")
-    ] = None,
+    text_embedder: TextEmbedderOption = None,
     profile: Annotated[str | None, typer.Option(help="default, or paper (FDVS as published).")] = None,
     screen_text: Annotated[str | None, typer.Option(help="Read on-screen text: on or off.")] = None,
     frames: Annotated[str | None, typer.Option(help="sampled: 8 per clip; keyframes: key frames only, faster.")] = None,

@@ -18,6 +18,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="STAGE.KEY=VALUE", help="Change any setting; may be repeated.")
 ]
+TextEmbedderOption = Annotated[
+    str | None, typer.Option(help="Sentence encoder: minilm, or sentence-transformers:NAME (also multilingual ones).")
+]
 DEFAULT_LIBRARY = Path("fdvs-library")
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fdvs.cli.common import DEFAULT_LIBRARY, JsonOption, LibraryOption, SetOption, print_json
+from fdvs.cli.common import DEFAULT_LIBRARY, JsonOption, LibraryOption, SetOption, TextEmbedderOption, print_json
 
 
 def import_captions(
@@ -15,6 +15,7 @@ def import_captions(
     library: LibraryOption = DEFAULT_LIBRARY,
     video: Annotated[str | None, typer.Option("--video", help="Add the captions to this built video.")] = None,
     profile: Annotated[str | None, typer.Option(help="default, or paper (FDVS as published).")] = None,
+    text_embedder: TextEmbedderOption = None,
     assignments: SetOption = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -25,7 +26,9 @@ def import_captions(
     from fdvs.api import Library
     from fdvs.cli.tables import status_table
 
-    with Library(library, profile=profile, assignments=assignments or []) as opened:
+    with Library(
+        library, profile=profile, assignments=assignments or [], flags={"story": {"text_embedder": text_embedder}}
+    ) as opened:
         report = opened.import_captions(files, video=video)
     if as_json:
         print_json(report.to_json())

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 PLAIN = {"minilm": "fdvs.encoders.minilm:MiniLM"}
 WITH_ARGUMENT = {"sentence-transformers": "fdvs.encoders.sentence_transformers:SentenceTransformersEncoder"}
 
+# Languages a text encoder was trained on, by the name stored with its vectors. Of models from elsewhere nothing is
+# known, and they are taken at the user's word.
+_TRAINED_ON = {"minilm": frozenset({"en"})}
+
 
 class TextEncoder(Protocol):
     """Turns texts into unit vectors whose dot product is their similarity.
@@ -31,6 +35,11 @@ class TextEncoder(Protocol):
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """`[N, D]` float32, one unit row per text, in order. An empty text has a vector; no text gives `[0, D]`."""
+
+
+def trained_on(name: str) -> frozenset[str] | None:
+    """Languages (ISO 639-1) that the encoder of this name was trained on; None where that is not known here."""
+    return _TRAINED_ON.get(name.partition("@")[0])
 
 
 def text_encoder(spec: str) -> TextEncoder:

@@ -17,7 +17,7 @@ from fdvs.records import Answer, Hit, Level
 from fdvs.retrieval.choice import option_scores, units_of
 from fdvs.retrieval.evidence import confidence, supports, word_weights
 from fdvs.retrieval.pool import Query, check_query
-from fdvs.retrieval.questions import Question, parse_question, telling
+from fdvs.retrieval.questions import Question, parse_question
 from fdvs.retrieval.search import Found, Scope, as_hit, find, verified
 from fdvs.store.library import Store
 from fdvs.store.rows import normalised
@@ -108,7 +108,7 @@ class _Reading:
             if timed is not None:
                 return timed
         query = Query(self._store, self._encoder, self._asked)
-        if self._video_id is not None and not telling(query.stems):
+        if self._video_id is not None and not query.stems:
             return self._summary(self._video_id)
         found = find(query, Scope(max(self._k, _MIN_NODES), video_id=self._video_id))
         return self._best_of(query, found, int(query.pool.allowed(None, self._video_id).sum()))
@@ -125,7 +125,7 @@ class _Reading:
         found = [Found(item, (), (item.row,)) for item in query.score(rows)]
         if not found:
             return None
-        if not telling(query.stems):  # "What happens at the end?": whatever is told there
+        if not query.stems:  # "What happens at the end?": whatever is told there
             sentence = found[0].scored.row.sentences[0].text
             return self._told(sentence, found, _GENERIC_CONFIDENCE)
         tried = [self._best_of(query, [item], len(found)) for item in found]
@@ -188,14 +188,20 @@ class _Reading:
         if not places:
             return []
         texts = [text for text, _ in places.values()]
-        stems = query.pool.stems(texts)
         weights = word_weights(query.pool.words, query.stems)
-        scores = supports(query.vector, weights, self._encoder.encode(texts), stems)
+        outside = [query.is_outside(item.scored.row.video_id) for _, item in places.values()]
+        stems = self._stems_asked_for(query, texts)
+        scores = supports(query.vector, weights, self._encoder.encode(texts), stems, outside)
         evidence = [
             _Evidence(text, item, support.strength)
             for (text, item), support in zip(places.values(), scores, strict=True)
         ]
         return sorted(evidence, key=lambda one: (-one.strength, one.found.scored.order, one.text))
+
+    def _stems_asked_for(self, query: Query, texts: Sequence[str]) -> list[list[str]]:
+        """The stems of each text; a compound with a word of the question in it counts as that word."""
+        parts = {form: stem for stem in query.stems for form in query.pool.words.forms(stem)}
+        return [[parts.get(stem, stem) for stem in stems] for stems in query.pool.stems(texts)]
 
     # ---- multiple choice ----------------------------------------------------------------------------------------
 
@@ -205,7 +211,7 @@ class _Reading:
         units = units_of(queries[0], rows)
         if units is None:
             return self._abstain(0.0, [], (1 / len(options),) * len(options))
-        stems = [telling(found) for found in queries[0].pool.stems(options)]
+        stems = [queries[0].pool.telling(option) for option in options]
         scores = option_scores(np.stack([query.vector for query in queries]), stems, units)
         best = int(np.argmax(scores))
         found = find(queries[best], Scope(self._k, video_id=self._video_id))

@@ -23,7 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fdvs.retrieval.pool import Query
-from fdvs.retrieval.questions import telling
 from fdvs.store.search_rows import NodeRow
 
 Floats = NDArray[np.float64]
@@ -62,7 +61,7 @@ def units_of(query: Query, rows: Sequence[NodeRow]) -> Units | None:
     num_videos = len(words.video_ids)
     return Units(
         vectors=np.stack([vectors[row.key] for row in rows]),
-        stems=[telling(stems) for stems in query.pool.stems([row.text for row in rows])],
+        stems=[query.pool.telling(row.text) for row in rows],
         mean=query.pool.vectors.statistics.mean * np.float32((num_videos - 1) / num_videos),
         weight=words.weight,
     )

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fdvs.retrieval.questions import telling
 from fdvs.store.postings import PostingIndex
 
 OVERLAP_WEIGHT = 0.3
@@ -31,13 +30,16 @@ SLOPE = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Support:
-    """Strength of one sentence and what it consists of."""
+    """Strength of one sentence and what it consists of; `similarity` is None where the encoder does not know the
+    language, and then the words decide alone: half of what they tell has to be there, or a little more."""
 
-    similarity: float
+    similarity: float | None
     overlap: float
 
     @property
     def strength(self) -> float:
+        if self.similarity is None:
+            return self.overlap
         return self.similarity + OVERLAP_WEIGHT * self.overlap
 
 
@@ -52,8 +54,8 @@ def confidence(strength: float, num_nodes: int) -> float:
 
 
 def word_weights(words: PostingIndex, stems: Sequence[str]) -> dict[str, float]:
-    """{telling stem: how much it tells}; a stem that no node has tells most."""
-    return {stem: words.weight(stem) for stem in telling(stems)}
+    """{stem: how much it tells} of a question's telling stems; a stem that no node has tells most."""
+    return {stem: words.weight(stem) for stem in stems}
 
 
 def overlap(weights: dict[str, float], stems: Sequence[str]) -> float:
@@ -68,10 +70,18 @@ def supports(
     weights: dict[str, float],
     sentences: NDArray[np.float32],
     stems: Sequence[Sequence[str]],
+    outside: Sequence[bool],
 ) -> list[Support]:
-    """Support of each sentence: `question` [D] and `sentences` [N, D] are unit vectors."""
+    """Support of each sentence.
+
+    Args:
+        question, sentences: unit vectors [D] and [N, D].
+        weights: of the question's stems.
+        stems: of each sentence.
+        outside: whether the encoder does not know the language of question and sentence.
+    """
     similarities = (sentences @ question).tolist()
     return [
-        Support(round(similarity, 6), round(overlap(weights, words), 6))
-        for similarity, words in zip(similarities, stems, strict=True)
+        Support(None if by_words else round(similarity, 6), round(overlap(weights, words), 6))
+        for similarity, words, by_words in zip(similarities, stems, outside, strict=True)
     ]

@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fdvs.encoders.text import trained_on
 from fdvs.errors import UsageError
+from fdvs.languages.detect import is_latin
+from fdvs.languages.function_words import language_of_query, telling
+from fdvs.languages.names import UNDETERMINED
+from fdvs.languages.terms import terms
 from fdvs.records import Level
-from fdvs.retrieval.questions import telling
 from fdvs.store.library import Store
-from fdvs.store.postings import LEVELS, PostingIndex, Stemmer
+from fdvs.store.postings import LEVELS, PostingIndex
 from fdvs.store.search_rows import NodeRow
 from fdvs.store.vectors import VectorIndex
 
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
     from fdvs.encoders.text import TextEncoder
 
 LEXICAL_WEIGHT = 0.25
+# Where the encoder does not know the language, its cosines say which texts look alike, little more.
+OUTSIDE_MEANING_WEIGHT, OUTSIDE_LEXICAL_WEIGHT = 0.25, 1.0
 # A word that one node in 100,000 has makes that node's z some 300: more than any meaning could outweigh. The spread
 # of BM25 is therefore never taken as less than a twelfth of the best score, so that words add at most 3.
 MAX_LEXICAL_Z = 12.0
@@ -51,7 +57,6 @@ class Pool:
     def __init__(self, vectors: VectorIndex, words: PostingIndex) -> None:
         self.vectors = vectors
         self.words = words
-        self.stems = Stemmer()
         order = np.argsort(words.keys)
         self._sorted_keys = words.keys[order]
         self._sorted_at = order
@@ -71,6 +76,17 @@ class Pool:
         pool = known[1]
         assert isinstance(pool, cls)
         return pool
+
+    def stems(self, texts: Sequence[str]) -> list[list[str]]:
+        """The stems of all words of each text."""
+        return [[self.words.stem(term) for term in terms(text)] for text in texts]
+
+    def telling(self, text: str, *, query: bool = False) -> list[str]:
+        """The stems of the words of a text that tell something, each once, in order; of a query only those that it
+        is looked up by."""
+        found = terms(text, query=query)
+        told = telling(found, language_of_query(found, self.words.spoken))
+        return list(dict.fromkeys(self.words.stem(term) for term in told))
 
     def positions(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where each key stands among the words' nodes; -1 where it does not."""
@@ -117,16 +133,23 @@ def _highest(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
 
 
 class Query:
-    """One query against one pool: the scores of any node, and the nodes worth scoring."""
+    """One query against one pool: the scores of any node, and the nodes worth scoring.
+
+    Attributes:
+        stems: of its telling words; empty where it has none.
+    """
 
     def __init__(self, store: Store, encoder: TextEncoder, text: str) -> None:
         self.store = store
         self.pool = Pool.of(store, encoder)
         self.text = check_query(text)
         self.vector = np.asarray(encoder.encode([self.text])[0], np.float32)
-        self.stems = self.pool.stems([self.text])[0]
+        found = terms(self.text, query=True)
+        language = language_of_query(found, self.pool.words.spoken)
+        self.stems = self.pool.telling(self.text, query=True)
+        self._outside = _outside(self.pool.words, self.text, language, trained_on(encoder.name))
         # In a small library "what" and "is" are rare words; they must not decide.
-        self._lexical = self.pool.words.scores(telling(self.stems) or self.stems)
+        self._lexical = self.pool.words.scores(self.stems or [self.pool.words.stem(term) for term in found])
         mean, spread = self.pool.vectors.statistics.of(self.vector)
         self._dense_mean, self._dense_spread = mean, max(spread, LEAST_DENSE_SPREAD)
         best = float(self._lexical.max(initial=0.0))
@@ -156,5 +179,24 @@ class Query:
                 similarity = round(float(vectors[row.key] @ self.vector), 6)
                 dense = (similarity - self._dense_mean) / self._dense_spread
                 lexical = (float(self._lexical[position]) - self._lexical_mean) / self._lexical_spread
-                found.append(Scored(row, similarity, round(dense + LEXICAL_WEIGHT * lexical, 6)))
+                outside = self.is_outside(row.video_id)
+                meaning_weight = OUTSIDE_MEANING_WEIGHT if outside else 1.0
+                lexical_weight = OUTSIDE_LEXICAL_WEIGHT if outside else LEXICAL_WEIGHT
+                found.append(Scored(row, similarity, round(meaning_weight * dense + lexical_weight * lexical, 6)))
         return found
+
+    def is_outside(self, video_id: str) -> bool:
+        """Whether the encoder cannot be expected to compare this query with the texts of that video by meaning."""
+        return video_id in self._outside
+
+
+def _outside(words: PostingIndex, text: str, language: str | None, known: frozenset[str] | None) -> frozenset[str]:
+    """The videos that an encoder trained on the languages `known` cannot compare with a query by meaning: all where it
+    does not know the query's language; where that cannot be told, those that speak or show a language it does not know
+    (a word alone, such as `Tiger`, is then looked for in them as a word)."""
+    if known is None or language in known:
+        return frozenset()
+    if language is not None or not is_latin(text):
+        return frozenset(words.video_ids)
+    spoken = {video_id: set(found) - {UNDETERMINED} for video_id, found in words.languages.items()}
+    return frozenset(video_id for video_id, found in spoken.items() if found - known)

@@ -1,24 +1,10 @@
-"""What a question is about: its telling words, and whether it asks about a time."""
+"""What a question is about, and whether it asks about a time."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal
-
-from fdvs.store.postings import Stemmer
-
-# Words that ask, refer or join, and words that are true of any video: they tell nothing about what is asked.
-_EMPTY_WORDS = """
-a an and any anyone are as at be been being but by can could did do does doing done for from had has have he her here
-him his how i if in into is it its many may me might much must my of on or our please shall she should so some someone
-something tell than that the their them then there these they this those to us was we were what whatever when where
-which while who whom whose why will with would you your
-happen happens happened happening going place scene clip video film movie footage show shown shows showing see seen
-about describe explain summarise summarize story content people person
-"""
 
 _ORDER = re.compile(
     r"\b(?P<order>right after|just after|right before|just before|after|before)\b\s+(?P<event>.+)$", re.I
@@ -56,14 +42,3 @@ def parse_question(text: str) -> Question:
         event = found["event"].strip(" ?.!")
         return Question(plain[: found.start()].strip(" ,"), "after" if order == "after" else "before", event)
     return Question(plain)
-
-
-@cache
-def empty_stems() -> frozenset[str]:
-    """The stems of words that tell nothing."""
-    return frozenset(stem for stems in Stemmer()([_EMPTY_WORDS]) for stem in stems)
-
-
-def telling(stems: Sequence[str]) -> list[str]:
-    """The stems that tell something, each once, in order."""
-    return [stem for stem in dict.fromkeys(stems) if stem not in empty_stems()]

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from fdvs.errors import SchemaTooNewError, StoreError
+from fdvs.languages.terms import terms
 from fdvs.store.schema import MIGRATIONS, Migration
 
 __all__ = ["MIGRATIONS", "Migration", "check_version", "migrate", "schema_version"]
@@ -25,6 +26,11 @@ def schema_version(db: sqlite3.Connection) -> int:
     if tables:
         raise StoreError("this SQLite file was not written by fdvs")
     return 0
+
+
+def search_terms(text: str) -> str:
+    """What search counts of a text: its terms, separated by blanks."""
+    return " ".join(terms(text))
 
 
 def check_version(db: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> int:
@@ -48,6 +54,7 @@ def migrate(db: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS
         sqlite3.Error: a statement failed; the step it belongs to left nothing behind.
     """
     applied: list[str] = []
+    db.create_function("search_terms", 1, search_terms, deterministic=True)
     while check_version(db, migrations) < migrations[-1].number:
         db.execute("BEGIN IMMEDIATE")
         try:

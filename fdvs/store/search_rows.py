@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fdvs.records import Level, Sentence, Span
+from fdvs.records import Level, Sentence, Span, VideoLanguages
 from fdvs.store.rows import path_value, sentences_value, vector_value
 from fdvs.store.stories import StoryRows
 
@@ -125,13 +126,22 @@ class SearchRows(StoryRows):
                 found.update((key, vector_value(blob)) for key, blob in db.execute(query, some))
         return found
 
+    def told_languages(self) -> dict[str, tuple[VideoLanguages, str]]:
+        """{video id: languages of its story, text encoder that the story's settings name}."""
+        with self.reading() as db:
+            rows = db.execute(
+                "SELECT video_id, languages_json, coalesce(json_extract(settings_json, '$.story.text_embedder'), '') "
+                "FROM languages JOIN stories USING (video_id)"
+            ).fetchall()
+        return {video_id: (VideoLanguages.from_json(json.loads(column)), by) for video_id, column, by in rows}
+
     def word_counts(self) -> list[tuple[str, int]]:
-        """(stem, number of occurrences) over all search text, sorted by stem."""
+        """(term, number of occurrences) over all search text, sorted by term."""
         with self._vocabulary("row") as table:
             return [(term, count) for term, count in self._db.execute(f"SELECT term, cnt FROM {table}")]  # noqa: S608
 
     def word_nodes(self, num_occurrences: int) -> NDArray[np.int64]:
-        """Node key of each occurrence of each stem, stems in the order of `word_counts`.
+        """Node key of each occurrence of each term, terms in the order of `word_counts`.
 
         Read both inside one `reading()`, so that they fit together.
         """

@@ -8,8 +8,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fdvs.errors import InputError, NotFoundError
-from fdvs.records import Caption, Clip, DuplicateGroup, Level, Span, StoryNode, StoryRecord
+from fdvs.records import (
+    NO_LANGUAGES,
+    Caption,
+    Clip,
+    DuplicateGroup,
+    Level,
+    Span,
+    StoryNode,
+    StoryRecord,
+    VideoLanguages,
+)
 from fdvs.store.clips import ClipRow, ClipRows
+from fdvs.store.migrations import search_terms
 from fdvs.store.rows import (
     group_column,
     group_value,
@@ -43,6 +54,7 @@ class StoryRows(ClipRows):
         clips_hash: str,
         captions_hash: str,
         duplicates: Sequence[DuplicateGroup] = (),
+        languages: VideoLanguages = NO_LANGUAGES,
     ) -> None:
         """Replace the video's story in one transaction: nodes, search text, vectors, groups; its done mark last.
 
@@ -53,6 +65,7 @@ class StoryRows(ClipRows):
             nodes: the tree in pre-order.
             vectors: {node id: float32 [D]} by the text encoder `model`; a node without text needs none.
             clips_hash, captions_hash: which stored clips and captions the story was told from.
+            languages: of its speech and of the text on the screen.
 
         Raises:
             InputError: the nodes are no tree in pre-order, or the vectors do not fit them or each other.
@@ -68,6 +81,7 @@ class StoryRows(ClipRows):
             keys = {node.id: _put_node(db, video_id, position, node) for position, node in enumerate(nodes)}
             _put_vectors(db, keys, vectors, model)
             _put_groups(db, video_id, duplicates)
+            db.execute("INSERT INTO languages VALUES (?, ?)", (video_id, json_column(languages.to_json())))
             self._bump_generation(db)
             self.mark_stage(video_id, STORY_STAGE, story_hash)
 
@@ -98,6 +112,7 @@ class StoryRows(ClipRows):
                 clips_hash=EXPORTED,
                 captions_hash=EXPORTED,
                 duplicates=record.duplicates,
+                languages=record.languages,
             )
 
     def put_vectors(self, video_id: str, vectors: Mapping[str, NDArray[np.float32]], model: str) -> None:
@@ -137,7 +152,14 @@ class StoryRows(ClipRows):
             captions = self.stored_captions(video_id, clips_hash, captions_hash)
             nodes = _nodes(db, video_id)
             groups = _groups(db, "video_id = ?", video_id)
-        return StoryRecord(video, json.loads(settings), captions, nodes, groups)
+            languages = self.languages(video_id)
+        return StoryRecord(video, json.loads(settings), captions, nodes, groups, languages)
+
+    def languages(self, video_id: str) -> VideoLanguages:
+        """The languages of a video's story; none where it has no story, or one from before they were detected."""
+        with self.reading() as db:
+            row = db.execute("SELECT languages_json FROM languages WHERE video_id = ?", (video_id,)).fetchone()
+        return VideoLanguages.from_json(json.loads(row[0])) if row is not None else VideoLanguages()
 
     def nodes(self, video_id: str) -> tuple[StoryNode, ...]:
         """The tree of a video in pre-order; empty where it has none."""
@@ -205,7 +227,10 @@ def _put_node(db: sqlite3.Connection, video_id: str, position: int, node: StoryN
     key = cursor.lastrowid
     assert key is not None
     if said:  # a clip about which nothing is known is no search result
-        db.execute("INSERT INTO node_text (rowid, title, text) VALUES (?, ?, ?)", (key, title, text))
+        db.execute(
+            "INSERT INTO node_text (rowid, title, text) VALUES (?, ?, ?)",
+            (key, search_terms(title), search_terms(text)),
+        )
     return key
 
 

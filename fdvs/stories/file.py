@@ -25,6 +25,7 @@ from fdvs.records import (
     StoryNode,
     StoryRecord,
     Video,
+    VideoLanguages,
 )
 from fdvs.stories.check import validate_sources, validate_tree
 from fdvs.stories.schema import check_against_schema
@@ -62,12 +63,17 @@ def story_to_json(record: StoryRecord) -> dict[str, Any]:
     video = record.video
     return {
         "schema": SCHEMA_NAME,
-        "video": {"name": video.name, "id": video.id, "duration_s": video.duration_ms / 1000},
+        "video": {"name": video.name, "id": video.id, "duration_s": video.duration_ms / 1000, **_languages(record)},
         "settings": _plain(record.settings),
         "captions": [_caption_to_json(caption) for caption in record.captions],
         "nodes": [_node_to_json(node) for node in record.nodes],
         "duplicates": [_group_to_json(group) for group in record.duplicates],
     }
+
+
+def _languages(record: StoryRecord) -> dict[str, Any]:
+    """Nothing for a story without speech and screen text."""
+    return {"languages": record.languages.to_json()} if record.languages.all else {}
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,7 +158,8 @@ def story_from_json(data: object) -> StoryRecord:
     validate_tree(nodes, duration_ms)
     validate_sources(nodes, {caption.id for caption in captions})
     _check_captions(captions, nodes)
-    return StoryRecord(video, dict(data["settings"]), captions, nodes, groups)
+    languages = VideoLanguages.from_json(data["video"].get("languages", {}))  # older files have none
+    return StoryRecord(video, dict(data["settings"]), captions, nodes, groups, languages)
 
 
 def _setting(settings: Mapping[str, Any], stage: str, key: str) -> object:

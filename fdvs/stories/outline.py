@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from fdvs.languages.spoken import language_phrases
 from fdvs.records import CaptionKind, DuplicateGroup, Level, Span, StoryNode, StoryRecord, clock
 from fdvs.stories.lines import is_note
 
@@ -64,14 +65,15 @@ def _added_spans(record: StoryRecord) -> list[Span]:
 
 
 def summary_line(record: StoryRecord) -> str:
-    """`name · 2:03 · 8 scenes in 3 chapters · 23 clips, 15 of them repeat what came before`."""
+    """`name · 2:03 · 8 scenes in 3 chapters · 23 clips, 15 of them repeat what came before · speech in German`."""
     counts = {level: sum(node.level is level for node in record.nodes) for level in Level}
     tree = [_counted(counts[level], str(level)) for level in (Level.SCENE, Level.CHAPTER, Level.PART) if counts[level]]
     clips = _counted(counts[Level.CLIP], "clip")
     repeats = num_repeating_clips(record)
     if repeats:
         clips += f", {repeats} of them {'repeats' if repeats == 1 else 'repeat'} what came before"
-    return " · ".join([record.video.name, clock(record.video.duration_ms), " in ".join(tree), clips])
+    languages = language_phrases(record.languages)
+    return " · ".join([record.video.name, clock(record.video.duration_ms), " in ".join(tree), clips, *languages])
 
 
 def _counted(count: int, noun: str) -> str:

@@ -21,7 +21,8 @@ def write_lines(path: Path, *lines: dict[str, object]) -> Path:
 
 def test_captions_alone_make_a_story_with_gaps_as_outcomes(world: World) -> None:
     data = story_of(world.library, TALK)
-    assert data["video"] == {"name": TALK, "id": data["video"]["id"], "duration_s": 30.0}
+    languages = {"speech": ["en"], "screen_text": []}
+    assert data["video"] == {"name": TALK, "id": data["video"]["id"], "duration_s": 30.0, "languages": languages}
     told = [(one["start_s"], one["outcome"], one["reason"], one["text"], one["kind"]) for one in data["captions"]]
     assert told == [
         (0.0, "ok", "", "A woman in a red coat opens a wooden door.", "visual"),

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from fdvs.errors import InputError, NotFoundError, UnknownBackendError
+from fdvs.languages.function_words import telling
+from fdvs.languages.terms import terms
 from fdvs.records import Answer
 from fdvs.retrieval import choice
 from fdvs.retrieval.answer import ask
 from fdvs.retrieval.evidence import confidence, overlap, threshold
-from fdvs.retrieval.questions import Question, parse_question, telling
+from fdvs.retrieval.questions import Question, parse_question
 from fdvs.store.library import Store
-from fdvs.store.postings import Stemmer
 from tests.retrieval.stories import FakeEncoder, library, put, story
 
 ENCODER = FakeEncoder()
@@ -108,9 +109,9 @@ def test_words_of_time_are_found_in_questions(text: str, parsed: Question) -> No
 
 
 def test_words_that_tell_nothing_are_known() -> None:
-    stems = Stemmer()(["What is happening in this video, and who is the person showing it?", "Who runs?"])
-    assert telling(stems[0]) == []
-    assert telling(stems[1]) == ["run"]
+    asked = terms("What is happening in this video, and who is the person showing it?")
+    assert telling(asked, "en") == []
+    assert telling(terms("Who runs?"), None) == ["runs"]
 
 
 def test_confidence_is_half_at_the_threshold_and_rises_with_support() -> None:

@@ -127,7 +127,7 @@ def test_a_new_story_replaces_the_old_one_everywhere() -> None:
     store, video = Store.in_memory(), samples.video()
     samples.fill(store, video, ["A dog runs.", "A cat sleeps."])
     before = {table: count(store, table) for table in TABLES}
-    assert matches(store, "dogs") == 3  # stems: clip, scene, video
+    assert matches(store, "dog") == 3  # clip, scene, video
     nodes = samples.tree(video, ["A horse eats.", "A cow sings."])
     old_keys = {row[0] for row in store._db.execute("SELECT key FROM nodes")}
     vectors = samples.vectors(nodes)

@@ -1,0 +1,1 @@
+"""Languages: which one a text is in, how it is cut into words, and which words are forms of one."""
