@@ -133,6 +133,13 @@ class Library:
 
         return status_rows(self._store, self.path)
 
+    def text_warnings(self) -> dict[str, list[str]]:
+        """{video id: what to know of how its text can be searched}: languages that the sentence encoder does not know.
+        The same lines are among the warnings of `status`."""
+        from fdvs.batch.outside import text_warnings
+
+        return text_warnings(self._store)
+
     def videos(self) -> list[Video]:
         """All videos of the library, by name."""
         return self._store.videos()

@@ -88,11 +88,20 @@ def build(
             print_json(report.to_json())
         else:
             _print_report(report, opened, dry_run=dry_run, until=until)
+        if until == "story" and not dry_run and report.done:
+            _note_languages(report, opened)
     if not report.rows:
         note("fdvs: no videos found; name video files, or folders that hold some")
     elif report.failed and not dry_run:
         note("Failed inputs are tried again when they change, or all of them with --retry-failed.")
     return report.exit_code
+
+
+def _note_languages(report: BuildReport, library: Library) -> None:
+    """What the sentence encoder does not know, once for all videos of a build."""
+    outside = library.text_warnings()
+    for line in dict.fromkeys(line for row in report.rows for line in outside.get(row.video_id or "", ())):
+        note(f"fdvs: {line}")
 
 
 def _print_report(report: BuildReport, library: Library, *, dry_run: bool, until: str) -> None:
