@@ -31,7 +31,7 @@ def drafts_of(looks: Sequence[Look]) -> list[list[Line]]:
             pages[-1] = _joined(pages[-1], tracks)
         else:
             pages.append(tracks)
-    return [_believed(tracks, looks) for tracks in pages]
+    return [lines for tracks in pages if (lines := _believed(tracks, looks))]
 
 
 def _believed(tracks: Tracks, looks: Sequence[Look]) -> list[Line]:
@@ -72,6 +72,8 @@ def _share_gone(standing: Tracks, still: set[int]) -> float:
 def _continues(before: Tracks, after: Tracks, looks: Sequence[Look]) -> bool:
     """Whether a page is the one before it, interrupted for a moment."""
     old, new = _believed(before, looks), _believed(after, looks)
+    if not old:
+        return False
     gap_ms = min(line.span.start_ms for line in new) - max(line.span.end_ms for line in old)
     if gap_ms > SAME_PAGE_S * 1000:
         return False

@@ -25,7 +25,8 @@ CHANGES_AT_BOTTOM, CHANGES_AT_TOP, TITLE_TALLER = 1, 2, 1.2
 LEAST_SIGHTINGS, FILM_SHARE = 3, 0.5
 # Anywhere else, a line that is no heading and stands on this many different pages belongs to none of them.
 LEAST_PAGES = 3
-REMEMBERED_LOOKS = 24
+# A line that was read otherwise is looked for in so many looks; one that was read just so in the whole film.
+REMEMBERED_LOOKS = 8
 # Lines with less free height between them than this part of a line are one block.
 BLOCK_GAP = 0.6
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from math import inf
 from statistics import median
 
 from fdvs.screen_text.boxes import height, middle
 from fdvs.screen_text.looks import Look
 from fdvs.screen_text.readings import ReadLine
-from fdvs.screen_text.texts import essence, similarity
+from fdvs.screen_text.texts import essence, same_words
 
 # Lines that moved: as long and as high as before, hardly moved sideways, read alike.
-SIDEWAYS, SAME_TEXT, AS_HIGH = 15, 0.7, 0.7
+SIDEWAYS, AS_HIGH = 15, 0.7
 # Shifts that differ by no more than this (in thousandths of the height) are one shift; smaller ones are standing still.
 SHIFT_WITHIN, LEAST_SHIFT = 12, 15
 # Share of the lines of the emptier look that must share the shift, and how many at least.
@@ -21,7 +23,9 @@ MOVING_SHARE, LEAST_MOVING = 0.5, 2
 # known, one line that moved by what it foretells is enough, and so many looks that tell nothing may lie between.
 PACE_WITHIN, LEAST_SHIFTS, LEAST_LINES, MOST_BLIND_LOOKS = 1.35, 2, 4, 3
 # How long the text may be out of sight, or too small to be read, before the scroll is over.
-MOST_BLIND_S = 20.0
+MOST_BLIND_S = 30.0
+
+_Move = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,8 @@ def _run(looks: Sequence[Look], start: int) -> _Run:
             if not 0 < seconds <= MOST_BLIND_S:
                 break
             shift = _shift(looks[here], looks[there], pace * seconds if paces else None)
+            if shift is None and paces and _moves_as_one(looks[here], looks[there]):
+                break  # at another pace
             if shift is not None:
                 paces.append(shift / seconds)
                 places += _between(looks, places[-1], there, shift / seconds)
@@ -100,8 +106,11 @@ def _from_its_start(run: _Run, looks: Sequence[Look], earliest: int) -> _Run:
 
 def _goes_on(before: _Run, after: _Run, looks: Sequence[Look]) -> bool:
     """Whether a scroll is the one before it, out of sight for a while."""
-    blind_ms = looks[after.places[0][0]].time_ms - looks[before.places[-1][0]].time_ms
-    return blind_ms <= MOST_BLIND_S * 1000 and 1 / PACE_WITHIN <= after.pace / before.pace <= PACE_WITHIN
+    last, first = before.places[-1][0], after.places[0][0]
+    blind_ms = looks[first].time_ms - looks[last].time_ms
+    if blind_ms > MOST_BLIND_S * 1000 or not 1 / PACE_WITHIN <= after.pace / before.pace <= PACE_WITHIN:
+        return False
+    return not any(_moves_as_one(a, b, most=LEAST_SHIFT) for a, b in pairwise(looks[last : first + 1]))
 
 
 def _bridged(before: _Run, after: _Run, looks: Sequence[Look]) -> _Run:
@@ -123,28 +132,48 @@ def _between(looks: Sequence[Look], last: tuple[int, int], until: int, pace: flo
 
 def _shift(a: Look, b: Look, foretold: float | None) -> int | None:
     """How far the lines of look a moved up until look b; None where they did not move as one, or not as foretold."""
-    moves = [
+    if foretold is None:
+        moves = _common([move for move in _moves(a, b) if move[0] >= LEAST_SHIFT])
+        return _amount(moves) if _num_moving(moves) >= _enough(a, b) else None
+    least, most = foretold / PACE_WITHIN, foretold * PACE_WITHIN
+    moves = _common([move for move in _moves(a, b) if least <= move[0] <= most])
+    return _amount(moves) if moves else None
+
+
+def _moves_as_one(a: Look, b: Look, most: float = inf) -> bool:
+    """Whether most lines can be read in both looks and moved alike, by less than `most`."""
+    return _num_moving(_common([move for move in _moves(a, b) if move[0] < most])) >= _enough(a, b)
+
+
+def _enough(a: Look, b: Look) -> float:
+    return max(LEAST_MOVING, MOVING_SHARE * min(len(a.lines), len(b.lines)))
+
+
+def _moves(a: Look, b: Look) -> list[_Move]:
+    """Every way in which a line of b may be a line of a: how far up it moved, and which lines these are."""
+    return [
         (round(middle(one.box) - middle(other.box)), i, j)
         for i, one in enumerate(a.lines)
         for j, other in enumerate(b.lines)
         if _moved(one, other)
     ]
-    if foretold is not None:
-        moves = [move for move in moves if foretold / PACE_WITHIN <= move[0] <= foretold * PACE_WITHIN]
-    moves = sorted(move for move in moves if move[0] >= LEAST_SHIFT)
-    if not moves:
-        return None
+
+
+def _common(moves: Sequence[_Move]) -> list[_Move]:
+    """The moves by one amount that the most lines share."""
     groups = [[move for move in moves if 0 <= move[0] - first <= SHIFT_WITHIN] for first, _, _ in moves]
-    best = max(groups, key=_num_moving)
-    enough = max(LEAST_MOVING, MOVING_SHARE * min(len(a.lines), len(b.lines))) if foretold is None else 1
-    return round(median(move for move, _, _ in best)) if _num_moving(best) >= enough else None
+    return max(groups, key=_num_moving, default=[])
 
 
-def _num_moving(moves: Sequence[tuple[int, int, int]]) -> int:
+def _amount(moves: Sequence[_Move]) -> int:
+    return round(median(move for move, _, _ in moves))
+
+
+def _num_moving(moves: Sequence[_Move]) -> int:
     return min(len({i for _, i, _ in moves}), len({j for _, _, j in moves}))
 
 
 def _moved(a: ReadLine, b: ReadLine) -> bool:
     sideways = min(abs(a.box[0] - b.box[0]), abs(a.box[0] + a.box[2] - b.box[0] - b.box[2]) / 2)
     low, high = sorted((height(a.box), height(b.box)))
-    return sideways <= SIDEWAYS and low >= AS_HIGH * high and similarity(a.text, b.text) >= SAME_TEXT
+    return sideways <= SIDEWAYS and low >= AS_HIGH * high and same_words(a.text, b.text)

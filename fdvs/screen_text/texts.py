@@ -68,7 +68,8 @@ def same_words(a: str, b: str) -> bool:
 
     A blurred word is still like itself; "part one" and "part two" are two texts, however many letters they share.
     """
-    if similarity(a, b) < SAME_TEXT or _DIGITS.findall(a) != _DIGITS.findall(b):
+    short, long = sorted((len(essence(a)), len(essence(b))))
+    if short < SAME_TEXT * long or similarity(a, b) < SAME_TEXT or _DIGITS.findall(a) != _DIGITS.findall(b):
         return False
     left, right = words(a), words(b)
     return len(left) != len(right) or all(

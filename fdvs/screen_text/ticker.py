@@ -69,7 +69,7 @@ def num_shared(a: str, b: str) -> int:
     """Length of the longest end of a's letters that is b's beginning, misread letters forgiven; 0 for: too short."""
     left, right = essence(a), essence(b)
     for num in range(min(len(left), len(right)), LEAST_SHARED - 1, -1):
-        if similarity(left[-num:], right[:num]) >= SHARED_ALIKE and left[-2:] == right[num - 2 : num]:
+        if left[-2:] == right[num - 2 : num] and similarity(left[-num:], right[:num]) >= SHARED_ALIKE:
             return num
     return 0
 

@@ -66,6 +66,20 @@ def test_logo_over_credits_is_no_credit() -> None:
     assert tuple(texts(scroll)) == NAMES
 
 
+def test_page_that_is_scrolled_by_hand_is_no_credit_roll() -> None:
+    body = [
+        f"{name} wrote this sentence" for name in ("Ann", "Bert", "Carla", "Dora", "Emil", "Fritz", "Gerda", "Hugo")
+    ]
+    looks = [
+        look(
+            2 * n, 2 * n + 2, *(line(text, 250 + 90 * i - moved) for i, text in enumerate(body) if i * 90 > moved - 200)
+        )
+        for n, moved in enumerate((0, 0, 100, 400, 400, 300, 500, 500))
+    ]
+    shown = pages(*looks)
+    assert {page.kind for page in shown} == {PageKind.PAGE}
+
+
 def test_slides_that_follow_each_other_do_not_scroll() -> None:
     shown = pages(
         *(

@@ -37,7 +37,7 @@ def films(draw: st.DrawFn) -> list[Reading]:
     return readings
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(films())
 def test_pages_keep_time_words_and_place(readings: list[Reading]) -> None:
     whole = film(readings)
