@@ -51,7 +51,7 @@ class Line:
     Attributes:
         text: verbatim one of its readings.
         span: from the first to the last look that shows it.
-        box: where the text was read.
+        box: where the text was first read.
         share: votes for it among all that could have been cast for it, 0..1.
         score: mean score of those who voted for it.
         num_votes, standing_s: how often it was read so, and for how long it stood in all.
@@ -101,7 +101,7 @@ def voted(sightings: Sequence[Sighting], looks: Sequence[Look]) -> Line:
     return Line(
         text=text,
         span=Span(sightings[0].look.span.start_ms, max(s.look.span.end_ms for s in sightings)),
-        box=exact[-1].line.box,
+        box=exact[0].line.box,
         share=round(won / (cast + absent), 3) if cast + absent else 0.0,
         score=round(sum(s.line.score for s in supporters) / len(supporters), 3),
         num_votes=len(supporters),
