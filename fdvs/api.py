@@ -200,11 +200,16 @@ class Library:
         )
 
     def redundancy(self, video: str | None = None) -> RedundancyReport:
-        """What was set aside as a repeat in one video, or in all of them (with the links across videos)."""
+        """What was set aside as a repeat in one video, or in all of them, with what it shares with other videos."""
         from fdvs.redundancy.report import joined, removed_members, report_of
 
         if video is not None:
-            return report_of(*self._repeats(self._store.resolve_video(video)))
+            one = self._store.resolve_video(video)
+            report = report_of(*self._repeats(one))
+            shared = [
+                item for item in removed_members(self._store.links()) if one.id in (item.video_id, item.kept_video_id)
+            ]
+            return replace(report, removed=(*report.removed, *shared))
         told = [one for one in self._store.videos() if self._store.has_story(one.id)]
         total = joined([report_of(*self._repeats(one)) for one in told])
         return replace(total, removed=(*total.removed, *removed_members(self._store.links())))
@@ -239,8 +244,11 @@ class Library:
             found = self._store.resolve_video(video)
         except NotFoundError:
             return self._forget_path(video)
+        from fdvs.batch.linking import refresh_links
+
         for path in self._store.forget(found.id):
             path.unlink(missing_ok=True)
+        refresh_links(self._store)  # two videos it stood for may share that stretch with each other
         return found.name
 
     def _forget_path(self, name: str) -> str:

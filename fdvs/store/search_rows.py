@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fdvs.records import Level, Sentence, Span, VideoLanguages
+from fdvs.store.alignments import AlignmentRows
 from fdvs.store.rows import path_value, sentences_value, vector_value
-from fdvs.store.stories import StoryRows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,7 +58,7 @@ _NODE = (
 )
 
 
-class SearchRows(StoryRows):
+class SearchRows(AlignmentRows):
     """Reading operations of search."""
 
     def node_rows(self, keys: Sequence[int]) -> list[NodeRow]:

@@ -91,3 +91,59 @@ def test_building_again_gives_the_same_bytes(library: Path, tmp_path: Path) -> N
         opened.forget(ROOM)
         assert opened.build([SHARED_VIDEOS / ROOM]).exit_code == 0
         assert opened.story(ROOM).render("json") == before
+
+
+FILM, EXCERPT = "bbb_full_448x252.mkv", "bbb_30s_360p.ts"
+AV1, VP9 = "tears_of_steel_clip_av1.webm", "tears_of_steel_clip_vp9.webm"
+BLACK = "fades_between_shots.mp4"
+
+
+@pytest.fixture(scope="module")
+def linked(once: Once) -> Path:
+    def make(folder: Path) -> None:
+        with Library(folder, settings=Settings()) as library:
+            assert library.build([SHARED_VIDEOS / name for name in (FILM, EXCERPT, AV1, VP9, BLACK)]).exit_code == 0
+
+    return once("linked", make)
+
+
+def test_an_excerpt_is_linked_to_its_minutes_and_codec_twins_to_each_other(linked: Path) -> None:
+    with Library(linked, settings=Settings(), create=False) as library:
+        names = {video.id: video.name for video in library.videos()}
+        report = library.redundancy()
+    shared = [item for item in report.removed if item.video_id != item.kept_video_id]
+    found = {
+        frozenset({names[item.video_id], names[item.kept_video_id]}): (item.span, item.kept_span, item.rule)
+        for item in shared
+    }
+    assert len(found) == len(shared)  # black and the many other shots make no link
+    assert set(found) == {frozenset({FILM, EXCERPT}), frozenset({AV1, VP9})}
+    # The excerpt is the first half minute of the film, picture for picture; it fades in from black.
+    for span in found[frozenset({FILM, EXCERPT})][:2]:
+        assert span.start_s <= 1.5
+        assert 29.5 <= span.end_s <= 30.1
+    assert found[frozenset({FILM, EXCERPT})][2] == "excerpt"
+    assert found[frozenset({AV1, VP9})] == (Span(0, 16_666), Span(0, 16_666), "reencoding")
+
+
+def test_shots_of_one_film_with_like_colours_are_not_grouped(linked: Path) -> None:
+    with Library(linked, settings=Settings(), create=False) as library:
+        groups = library.story(FILM).record.duplicates
+    # Seen on the pictures: all that returns in the film does so from the same camera, within half a minute.
+    assert len(groups) < 10
+    assert all(Span.union(times_of(group)).duration_ms < 30_000 for group in groups)
+
+
+def test_a_link_is_shown_for_each_of_its_videos(linked: Path) -> None:
+    with Library(linked, settings=Settings(), create=False) as library:
+        for name in (AV1, VP9):
+            shared = [item for item in library.redundancy(name).removed if item.rule == "reencoding"]
+            assert len(shared) == 1
+
+
+def test_forgetting_a_video_removes_its_links(linked: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(linked, tmp_path / "copy"))
+    with Library(copy, settings=Settings(), create=False) as library:
+        library.forget(AV1)
+        rules = [item.rule for item in library.redundancy().removed if item.video_id != item.kept_video_id]
+        assert rules == ["excerpt"]
