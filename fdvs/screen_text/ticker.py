@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from math import ceil
 
 from fdvs.records import Span
 from fdvs.screen_text.boxes import Box, height, in_band, middle
@@ -13,12 +14,13 @@ from fdvs.screen_text.readings import ReadLine
 from fdvs.screen_text.texts import essence, similarity
 from fdvs.screen_text.votes import Line, Sighting
 
-# Windows of one ticker stand at one height, and share at least so many letters, read this much alike.
-SAME_HEIGHT, AS_HIGH, LEAST_SHARED, SHARED_ALIKE = 15, 0.7, 6, 0.8
+# Windows of one ticker stand at one height and share so many letters, and this part of the shorter one, read this much
+# alike. Less is no proof: a subtitle often begins with the word that the one before it ended with.
+SAME_HEIGHT, AS_HIGH, LEAST_SHARED, SHARED_PART, SHARED_ALIKE = 15, 0.7, 10, 0.3, 0.8
 # Or both reach from edge to edge of the picture, where nothing is shared because too much time has passed.
 EDGE_TO_EDGE = 900
 # It takes so many windows; and a ticker is forgotten after so many looks without it.
-LEAST_WINDOWS, REMEMBERED_LOOKS = 3, 8
+LEAST_WINDOWS, REMEMBERED_LOOKS = 3, 3
 
 
 def without_tickers(looks: Sequence[Look]) -> tuple[list[list[Line]], list[Look]]:
@@ -68,7 +70,8 @@ def _runs_on(a: ReadLine, b: ReadLine) -> bool:
 def num_shared(a: str, b: str) -> int:
     """Length of the longest end of a's letters that is b's beginning, misread letters forgiven; 0 for: too short."""
     left, right = essence(a), essence(b)
-    for num in range(min(len(left), len(right)), LEAST_SHARED - 1, -1):
+    shorter = min(len(left), len(right))
+    for num in range(shorter, max(LEAST_SHARED, ceil(SHARED_PART * shorter)) - 1, -1):
         if left[-2:] == right[num - 2 : num] and similarity(left[-num:], right[:num]) >= SHARED_ALIKE:
             return num
     return 0

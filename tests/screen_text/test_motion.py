@@ -132,8 +132,19 @@ def test_ticker_is_one_line_over_the_pages() -> None:
 
 
 def test_windows_of_a_text_share_its_middle() -> None:
-    assert num_shared("ferries stay in port", "in port until Monday") == len("inport")
+    assert num_shared("ferries stay in port until", "in port until Monday") == len("inportuntil")
     assert num_shared("ferries stay in port", "schools open as usual") == 0
+
+
+def test_subtitles_that_take_up_a_word_are_no_ticker() -> None:
+    said = (
+        "I talked to the doctor",
+        "the doctor went to the station",
+        "the station was closed",
+        "closed for the winter",
+    )
+    shown = pages(*(look(3 * n, 3 * n + 3, line(text, 880, left=300)) for n, text in enumerate(said)))
+    assert [(page.kind, texts(page)) for page in shown] == [(PageKind.PAGE, [text]) for text in said]
 
 
 def test_running_clock_is_not_told_again() -> None:
