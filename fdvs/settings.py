@@ -22,7 +22,8 @@ Scalar = str | int | float | bool | None
 class ClipSettings:
     """How a video is cut into clips and which times are sampled. 0 for a bound means: no bound.
 
-    `black_join_s` has no effect with `frames="keyframes"`, where nothing between key frames is decoded.
+    `frames="keyframes"` decodes nothing between key frames: `black_join_s` has no effect with it, and `shot_cuts="on"`,
+    which looks at every frame, is refused.
     """
 
     min_clip_s: float = 2.0
@@ -30,6 +31,7 @@ class ClipSettings:
     samples_per_clip: int = 8
     frames: Literal["sampled", "keyframes"] = "sampled"
     black_join_s: float = 1.0
+    shot_cuts: Literal["off", "on"] = "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +230,10 @@ def _check_ranges(settings: Settings) -> None:
     if clips.max_clip_s and clips.max_clip_s < clips.min_clip_s:
         raise UsageError(
             f"clips.max_clip_s ({clips.max_clip_s}) must not be below clips.min_clip_s ({clips.min_clip_s})"
+        )
+    if clips.shot_cuts == "on" and clips.frames == "keyframes":
+        raise UsageError(
+            "clips.shot_cuts=on looks at every frame and clips.frames=keyframes at key frames only: pick one"
         )
     if not 0 < settings.frames.threshold <= 1:
         raise UsageError(f"frames.threshold must lie in (0, 1], got {settings.frames.threshold}")

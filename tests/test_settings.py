@@ -31,6 +31,7 @@ OTHER: dict[str, Any] = {
     "clips.samples_per_clip": 4,
     "clips.frames": "keyframes",
     "clips.black_join_s": 0.5,
+    "clips.shot_cuts": "on",
     "frames.image_embedder": "open_clip:ViT-B-32/laion2b_s34b_b79k",
     "frames.rule": "mean_similarity",
     "frames.threshold": 0.9,
@@ -209,7 +210,8 @@ def test_a_wrong_file_is_refused_in_words(tmp_path: Path, text: str, message: st
 
 
 def test_settings_travel_to_another_process() -> None:
-    settings = load_settings(profile="paper", assignments=[f"{k}={v}" for k, v in OTHER.items()], environ={})
+    one_way = {k: v for k, v in OTHER.items() if k != "clips.frames"}  # key frames alone are refused with shot cuts
+    settings = load_settings(profile="paper", assignments=[f"{k}={v}" for k, v in one_way.items()], environ={})
     assert settings_from_json(settings_to_json(settings)) == settings
 
 
@@ -234,3 +236,8 @@ def test_auto_is_resolved_with_its_reason_and_leaves_no_trace() -> None:
     assert settings == plain
     assert [choice.split(",")[0] for choice in choices] == ["captioner auto: builtin", "writer auto: builtin"]
     assert resolve_auto(plain) == (plain, ())
+
+
+def test_shot_cuts_among_key_frames_alone_are_refused() -> None:
+    with pytest.raises(UsageError, match="pick one"):
+        load_settings(assignments=["clips.shot_cuts=on", "clips.frames=keyframes"], environ={})

@@ -48,7 +48,7 @@ class Event:
     video_id: str = ""
     duration_ms: int = 0
     clips_done: int = 0
-    clips_total: int = 0
+    clips_total: int | None = 0  # None: shots have to be found first
     clips_decoded: int = 0
     clips_captioned: int = 0
     code: str = ""

@@ -10,6 +10,7 @@ from pathlib import Path
 from fdvs.batch.freshness import is_told, story_key
 from fdvs.batch.jobs import UNTIL, Event, Job, Until
 from fdvs.batch.locks import Locks
+from fdvs.batch.shots import stored_or_found_cuts
 from fdvs.batch.telling import tell
 from fdvs.captioners.base import Captioner, captioner
 from fdvs.captioners.facts import PictureFacts
@@ -34,7 +35,7 @@ from fdvs.pipeline import (
     video_named,
 )
 from fdvs.records import Probe, State, Video
-from fdvs.settings import Settings
+from fdvs.settings import ClipSettings, Settings
 from fdvs.store.library import Store
 from fdvs.store.paths import Fingerprint, PathRow
 from fdvs.stories.evidence import ClipEvidence
@@ -45,12 +46,21 @@ PROGRESS_EVERY_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """A probed file and the clips planned for it."""
+    """A probed file and the clips planned for it; None as long as its shots are not known."""
 
     path: Path
     facts: Probe
     index: PacketIndex
-    plans: Sequence[ClipPlan]
+    planned: Sequence[ClipPlan] | None
+
+    @property
+    def plans(self) -> Sequence[ClipPlan]:
+        assert self.planned is not None  # every stage that reads pictures comes after the clips
+        return self.planned
+
+    @property
+    def clips_total(self) -> int | None:
+        return None if self.planned is None else len(self.planned)
 
 
 class VideoBuild:
@@ -75,7 +85,7 @@ class VideoBuild:
         self._store.record_path(self._path, fingerprint, known, state=State.RUNNING)
         source = probed(self._path, self._settings)
         self._warnings += source.facts.warnings
-        self._emit(Event("probed", duration_ms=source.index.duration_ms, clips_total=len(source.plans)))
+        self._emit(Event("probed", duration_ms=source.index.duration_ms, clips_total=source.clips_total))
         self._video_id = known or hash_file(self._path)
         self._locks.acquire(f"video:{self._video_id}")
         self._record_video(fingerprint, source)
@@ -83,9 +93,12 @@ class VideoBuild:
         self._story_key = story_key(
             self._settings, self._store.paths_of(self._video_id), self._store.imported_key(self._video_id)
         )
+        if source.planned is None and self._wants("clips"):
+            cuts = stored_or_found_cuts(self._store, self._video_id, source.path, source.index)
+            source = replace(source, planned=plan_clips(source.index, self._settings.clips, cuts))
         if self._wants("frames"):
             self._stages(source)
-        else:
+        elif source.planned is not None:
             frames_key = self._settings.hash("clips", "frames")
             self._store.plan_video(self._video_id, frames_key, clips_total=len(source.plans))
         state = State.DONE if self._is_told() else State.PENDING
@@ -97,7 +110,7 @@ class VideoBuild:
             video_id=self._video_id,
             duration_ms=source.index.duration_ms,
             clips_done=len(source.plans) if self._wants("frames") else 0,
-            clips_total=len(source.plans),
+            clips_total=source.clips_total,
             clips_decoded=self._decoded,
             clips_captioned=self._captioned,
         )
@@ -177,7 +190,7 @@ class VideoBuild:
             source.index,
             read,
             lambda measured: measured.small,
-            self._settings.clips.black_join_s if self._settings.clips.frames == "sampled" else 0.0,
+            _black_join_s(self._settings.clips),
             first_start_ms=stored[-1].span.end_ms if stored else None,
         )
         for done in describe_clips(self._video_id, source.index, joined, self._settings, encoder):
@@ -229,13 +242,19 @@ class VideoBuild:
             self._emit(Event("progress", video_id=self._video_id, clips_done=clips_done, clips_total=clips_total))
 
 
+def _black_join_s(clips: ClipSettings) -> float:
+    """Up to which length black is joined while clips are read. Shot cuts have black in their place already; among key
+    frames alone there is nothing to look for."""
+    return clips.black_join_s if clips.frames == "sampled" and clips.shot_cuts == "off" else 0.0
+
+
 def probed(path: Path, settings: Settings) -> _Source:
-    """Probe a file and plan its clips; nothing is decoded."""
+    """Probe a file and plan its clips where that needs no decoding, which is everywhere but at shot cuts."""
     facts, index = probe(path, settings.limits)
-    return _Source(path, facts, index, plan_clips(index, settings.clips))
+    return _Source(path, facts, index, None if settings.clips.shot_cuts == "on" else plan_clips(index, settings.clips))
 
 
 def look(job: Job) -> Event:
-    """What `--dry-run` says of a file: its length and its number of clips."""
+    """What `--dry-run` says of a file: its length and its number of clips (None where shots have to be found first)."""
     source = probed(Path(job.path), job.settings)
-    return Event("done", duration_ms=source.index.duration_ms, clips_total=len(source.plans))
+    return Event("done", duration_ms=source.index.duration_ms, clips_total=source.clips_total)

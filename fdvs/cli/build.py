@@ -30,6 +30,9 @@ def build(
     profile: Annotated[str | None, typer.Option(help="default, or paper (FDVS as published).")] = None,
     screen_text: Annotated[str | None, typer.Option(help="Read on-screen text: on or off.")] = None,
     frames: Annotated[str | None, typer.Option(help="sampled: 8 per clip; keyframes: key frames only, faster.")] = None,
+    shot_cuts: Annotated[
+        str | None, typer.Option(help="on: clips begin where shots begin, for one more decode; off: at key frames.")
+    ] = None,
     until: Annotated[str, typer.Option(help="Stop after a stage: probe, clips, frames, captions or story.")] = "story",
     jobs: Annotated[int, typer.Option(min=0, help="Videos at once; 0 = one per core.")] = 0,
     video_timeout: Annotated[float | None, typer.Option(min=0, help="Seconds one video may take.")] = None,
@@ -55,7 +58,7 @@ def build(
         profile=profile,
         assignments=assignments or [],
         flags={
-            "clips": {"frames": frames},
+            "clips": {"frames": frames, "shot_cuts": shot_cuts},
             "captions": {
                 "captioner": captioner,
                 "captioner_model": captioner_model,

@@ -2,6 +2,7 @@
 
 The paper cuts at every key picture (papers: FDVS section 2). Real files have one key picture in an hour, or nothing but
 key pictures, so the default joins what is too short and splits what is too long, always at times where a picture is.
+Where shot cuts were looked for (`shots`), they take the place of the key pictures.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fdvs.media.index import PacketIndex
+from fdvs.media.shot_cuts import ShotCut, borders
 from fdvs.settings import ClipSettings
 
 T = TypeVar("T")
@@ -43,25 +45,29 @@ class ClipFrames(Generic[T]):
     warnings: tuple[str, ...] = ()
 
 
-def plan_clips(index: PacketIndex, settings: ClipSettings) -> list[ClipPlan]:
+def plan_clips(index: PacketIndex, settings: ClipSettings, cuts: Sequence[ShotCut] | None = None) -> list[ClipPlan]:
     """Cut [first displayed time, end) into clips that touch, and choose what is sampled in each.
 
+    Boundaries are the shot cuts where `cuts` are given, also when there are none, and else the key pictures.
     A bound of 0 means no bound. A boundary is kept when the one kept before is at least `min_clip_s` away; a last clip
     that is too short joins the one before. A clip longer than `max_clip_s` is split into equal parts at pictures (with
     `frames="keyframes"`: at key pictures, and not at all where none lies inside).
     """
-    cuts = [index.start_pts, *(int(p) for p in index.key_pts if p > index.start_pts)]
-    cuts = _join_short(cuts, index.end_pts, index.ticks(settings.min_clip_s))
+    if cuts is None:
+        starts = [index.start_pts, *(int(p) for p in index.key_pts if p > index.start_pts)]
+    else:
+        starts = borders(index, cuts, settings.black_join_s)
+    starts = _join_short(starts, index.end_pts, index.ticks(settings.min_clip_s))
     only_keys = settings.frames == "keyframes"
     if settings.max_clip_s > 0:
-        cuts = _split_long(
-            cuts, index.end_pts, index.ticks(settings.max_clip_s), index.key_pts if only_keys else index.display_pts
+        starts = _split_long(
+            starts, index.end_pts, index.ticks(settings.max_clip_s), index.key_pts if only_keys else index.display_pts
         )
-    cuts = _apart_in_ms(cuts, index)
+    starts = _apart_in_ms(starts, index)
     sampled = _key_samples if only_keys else _even_samples
     return [
         ClipPlan(start, end, _key_for(index, start), sampled(index, start, end, settings.samples_per_clip))
-        for start, end in zip(cuts, [*cuts[1:], index.end_pts], strict=True)
+        for start, end in zip(starts, [*starts[1:], index.end_pts], strict=True)
     ]
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from fdvs.records import DuplicateGroup
 from fdvs.store.database import INDEX_FOLDER, THUMBNAIL_FOLDER, readable_errors
 from fdvs.store.imports import ImportRows
+from fdvs.store.shots import ShotRows
 
 
-class Store(ImportRows):
+class Store(ShotRows, ImportRows):
     """A library over one SQLite connection, for use by one thread.
 
     Several processes may write at once (short transactions that wait for each other) while others read. Work is
@@ -19,7 +20,8 @@ class Store(ImportRows):
 
     Open it with `Store.open(folder, create=…)` or `Store.in_memory()`; close it, or use it as a context manager. The
     operations: paths (`paths.py`), videos, marks and status (`videos.py`), clips and captions (`clips.py`), stories
-    (`stories.py`), what search needs (`search_rows.py`), captions made elsewhere (`imports.py`).
+    (`stories.py`), what search needs (`search_rows.py`), captions made elsewhere (`imports.py`), signs of shot
+    borders (`shots.py`).
     """
 
     def forget(self, video_id: str) -> tuple[Path, ...]:
