@@ -34,7 +34,8 @@ _SHARED_SCRIPTS = {
     "devanagari": {"hi", "mr", "ne", "sa"},
     "bengali": {"as", "bn"},
 }
-_NOT_LATIN = {*_OWN_SCRIPT.values(), "ja", "zh", "yi"}.union(*_SHARED_SCRIPTS.values()) - {"sr", "ku"}
+# Written in other letters only.
+NOT_LATIN = frozenset({*_OWN_SCRIPT.values(), "ja", "zh", "yi"}.union(*_SHARED_SCRIPTS.values()) - {"sr", "ku"})
 # Labels of the statistics for varieties that are one language to a reader.
 _SAME = {"arz": "ar", "ary": "ar", "sdh": "ku", "uzs": "uz", "wuu": "zh", "yue": "zh", "pcm": "en"}
 
@@ -56,7 +57,7 @@ def detect(text: str) -> str:
     words = terms(text)
     if script == "latin" and len(words) >= ENGLISH_WORDS and share_of_english(words) >= ENGLISH_SHARE:
         return "en"  # without the model, which takes most of a second and 80 MB to load
-    return _by_statistics(text, _SHARED_SCRIPTS.get(script, KNOWN - _NOT_LATIN))
+    return _by_statistics(text, _SHARED_SCRIPTS.get(script, KNOWN - NOT_LATIN))
 
 
 def is_latin(text: str) -> bool:

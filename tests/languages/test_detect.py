@@ -7,7 +7,7 @@ import pytest
 
 from fdvs.languages.detect import detect, is_latin
 from fdvs.languages.names import name_of, names_of
-from fdvs.languages.spoken import language_phrases, language_warnings, languages_of
+from fdvs.languages.spoken import language_phrases, language_warnings, languages_of, unread_warnings
 from fdvs.records import Caption, CaptionKind, Outcome, Span, VideoLanguages
 
 
@@ -90,3 +90,10 @@ def test_a_warning_names_the_languages_that_an_encoder_was_not_trained_on() -> N
     assert warning.startswith("text in German and Chinese is found by its words, hardly by its meaning")
     assert language_warnings(languages, None, "sentence-transformers:x") == []
     assert language_warnings(VideoLanguages(("en",), ("und",)), frozenset({"en"}), "minilm") == []
+
+
+def test_letters_that_cannot_be_read_are_said_for_what_is_spoken() -> None:
+    (warning,) = unread_warnings(VideoLanguages(("ru", "en", "ko"), ("en",)))
+    assert warning.startswith("text on the screen in Russian and Korean letters cannot be read")
+    for speech in (("de", "zh"), ("ja", "vi"), ("und",), ()):
+        assert unread_warnings(VideoLanguages(speech, ("zh",))) == []

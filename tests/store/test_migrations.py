@@ -87,3 +87,15 @@ def test_a_foreign_sqlite_file_is_refused_and_left_alone(tmp_path: Path) -> None
     with pytest.raises(StoreError, match="not written by fdvs"):
         Store.open(tmp_path, create=True)
     assert (tmp_path / "library.sqlite").read_bytes() == before
+
+
+def test_search_text_of_an_older_library_is_cut_anew(tmp_path: Path) -> None:
+    db = connect(tmp_path / "x.sqlite")
+    before = [step for step in MIGRATIONS if step.number < next(m.number for m in MIGRATIONS if "languages" in m.name)]
+    migrate(db, before)
+    db.execute("INSERT INTO node_text (rowid, title, text) VALUES (7, 'Ein Titel', '我们学习。 Die Straße!')")
+    migrate(db)
+    assert db.execute("SELECT rowid FROM node_text WHERE node_text MATCH '学习'").fetchall() == [(7,)]
+    assert db.execute("SELECT title, text FROM node_text").fetchall() == [
+        ("ein titel", "我 们 学 习 我们 们学 学习 die strasse")
+    ]

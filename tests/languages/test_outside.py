@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fdvs.batch.outside import text_warnings
+from fdvs.records import VideoLanguages
+from fdvs.store.library import Store
+from tests.store import samples
+
+RUSSIAN = VideoLanguages(("ru",))
+
+
+@pytest.mark.parametrize(
+    ("captions", "story", "languages", "begins"),
+    [
+        ({"screen_text": "on"}, {"text_embedder": "minilm"}, RUSSIAN, ["text in Russian", "text on the screen"]),
+        ({"screen_text": "off"}, {"text_embedder": "minilm"}, RUSSIAN, ["text in Russian"]),
+        ({"screen_text": "on"}, {"text_embedder": "sentence-transformers:x"}, RUSSIAN, ["text on the screen"]),
+        ({"screen_text": "on"}, {"text_embedder": "minilm"}, VideoLanguages(("en",)), []),
+        ({}, {}, RUSSIAN, []),  # a story from elsewhere that does not say how it was made
+    ],
+)
+def test_warnings_follow_from_the_languages_and_settings_of_the_story(
+    captions: dict[str, Any], story: dict[str, Any], languages: VideoLanguages, begins: list[str]
+) -> None:
+    store, video = Store.in_memory(), samples.video()
+    samples.fill(store, video, ["Собака бежит."])
+    nodes = store.nodes(video.id)
+    store.put_story(
+        video.id,
+        "s",
+        {"captions": captions, "story": story},
+        nodes,
+        vectors={},
+        model="",
+        clips_hash="c",
+        captions_hash="c",
+        languages=languages,
+    )
+    found = text_warnings(store).get(video.id, [])
+    assert [line[: len(begin)] for line, begin in zip(found, begins, strict=True)] == begins
