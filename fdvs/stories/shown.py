@@ -23,6 +23,7 @@ _STEPS_NAMED = 8  # steps of a page that builds up, told one by one
 _RETURNS_TOLD = 2  # returns that are told where they happen; more are counted where the page first stands
 _BRIEFLY_MS = 2000  # text that stands shorter is told without its end
 _SLIDE_LINES = 3  # a page without a title is a slide from so many lines on
+_SLIDE_MS = 5000  # a page that stands shorter is words in a picture: a film's title, a sign
 _WHOLE = 0.95  # share of the film from which words over the picture stand "for the whole film"
 _LATE = 0.75  # scrolling text that begins later than this share of the film is its credits
 
@@ -68,6 +69,8 @@ def _nearest(edges: Sequence[int], time_ms: int, first: int) -> int:
 def _is_subject(page: ShownPage, over: Sequence[ClipEvidence]) -> bool:
     if page.kind is not PageKind.PAGE:
         return page.kind is PageKind.SCROLL
+    if page.span.duration_ms < _SLIDE_MS:
+        return False
     num_lines = sum(len(step.lines) for step in page.steps)
     quiet = [e.facts is None or mean_change(e.facts) < SMALL_BELOW for e in over]
     return (bool(page.title) or num_lines >= _SLIDE_LINES) and 2 * sum(quiet) >= len(quiet)

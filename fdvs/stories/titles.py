@@ -74,7 +74,7 @@ def _shown_rank(line: Line, first_shown: bool) -> tuple[int, int, float]:
     first. A heading like "What" comes after those that say what it is about."""
     telling = 0 if content_words(line.heading) else 1 if line.heading else 2
     weight = float(line.start_ms) if first_shown and line.weight else -line.weight
-    return _rank(line), telling if line.weight else 3, weight
+    return _rank(line), telling + (0 if line.weight else 3), weight
 
 
 def _heading(line: Line) -> str:

@@ -7,6 +7,7 @@ to nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -29,6 +30,8 @@ from fdvs.stories.writer import WRITER, BuiltinWriter, Told
 
 if TYPE_CHECKING:
     from fdvs.encoders.text import TextEncoder
+
+_TIMES = re.compile(r"^As at [\d:]+: | (?:until|at|around|after) \d+:\d\d(?::\d\d)?")
 
 __all__ = ["BuiltStory", "ClipEvidence", "build_story", "validate_sources", "validate_tree"]
 
@@ -91,10 +94,10 @@ def build_story(
 
 def texts_of(node: StoryNode) -> list[str]:
     """The texts whose vectors make the node's: its text where it is a clip, else its sentences without the notes on
-    how long they last."""
+    how long they last and without times, which say nothing of what happens."""
     if not node.children:
         return [node.text] if node.text.strip() else []
-    return [sentence.text for sentence in node.sentences if not is_note(sentence.text)]
+    return [_TIMES.sub("", sentence.text) for sentence in node.sentences if not is_note(sentence.text)]
 
 
 class _Memory:

@@ -177,7 +177,8 @@ class BuiltinWriter:
 
     def _title(self, level: Level, lines: Sequence[Line], clips: range, words: dict[str, float]) -> str:
         facts = rare_phrases([self._phrases[i] for i in clips], self._phrase_counts, len(self._clips))
-        used = set() if level is Level.CLIP else self._used_titles[level]
+        # Parts are read in one list with their chapters.
+        used = set() if level is Level.CLIP else self._used_titles[Level.CHAPTER if level is Level.PART else level]
         start_ms = self._clips[clips.start].clip.span.start_ms
         return title_of(
             lines,

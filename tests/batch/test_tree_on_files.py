@@ -60,6 +60,10 @@ def check(tree: Tree, profile: str) -> None:
         for sentence in node["sentences"]:
             assert sentence["sources"]
             assert known >= set(sentence["sources"])
+    read = [sentence["text"] for node in tree.of_level(LEVELS[profile][-2]) for sentence in node["sentences"]]
+    assert len(read) == len(set(read)), "what is read right above the clips tells nothing twice"
+    titles = [node["title"] for node in tree.of_level("chapter")]
+    assert len(titles) == len(set(titles))
     for caption in story["captions"]:
         assert caption["clip_id"] in nodes
         assert 0 <= caption["start_s"] < caption["end_s"] <= duration_s

@@ -144,6 +144,12 @@ def test_text_in_a_moving_picture_is_no_slide_and_begins_no_scene() -> None:
     assert 'On screen until 0:14: "Bakery / Open / Closed".' in build(clips).nodes[0].text
 
 
+def test_words_that_stand_for_seconds_only_are_no_slide() -> None:
+    card = page(8000, 11_000, (8000, ["Nobody", "presents"]), title="Nobody presents")
+    assert 'On screen until 0:11: "Nobody presents".' in told(6, card)
+    assert len(of_level(tuple(still_film(6, card)), Level.SCENE)) == 1
+
+
 def test_a_quote_is_shortened_to_whole_lines_and_says_by_how_many() -> None:
     lines = ["Alpha beta", "Gamma delta", "Epsilon zeta"]
     assert quoted(lines) == '"Alpha beta / Gamma delta / Epsilon zeta"'
