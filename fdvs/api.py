@@ -15,8 +15,6 @@ from fdvs.batch.jobs import Until
 from fdvs.batch.report import BuildReport, StatusRow
 from fdvs.errors import AmbiguousError, BackendUnavailableError, InputError, NotFoundError
 from fdvs.records import Answer, Caption, Clip, DuplicateGroup, FrameSelection, Hit, StoryRecord, Video
-from fdvs.redundancy.report import RedundancyReport
-from fdvs.retrieval.story_file import Story
 from fdvs.settings import Scalar, Settings, load_settings, resolve_auto
 from fdvs.store.database import DATABASE_NAME
 from fdvs.store.library import Store
@@ -24,6 +22,8 @@ from fdvs.store.library import Store
 if TYPE_CHECKING:
     from fdvs.batch.build import OnEvent
     from fdvs.encoders.text import TextEncoder
+    from fdvs.redundancy.report import RedundancyReport
+    from fdvs.retrieval.story_file import Story
 
 DEFAULT_PATH = Path("fdvs-library")
 MAX_STEM_BYTES = 200
@@ -150,6 +150,8 @@ class Library:
         Raises:
             NotFoundError, AmbiguousError: no video, or several, fit the name; or it has no story yet.
         """
+        from fdvs.retrieval.story_file import Story
+
         return Story(self._record(video))
 
     def _record(self, video: str) -> StoryRecord:

@@ -7,9 +7,9 @@ of what it was made from; a stage that is stored is not run again.
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,8 +23,8 @@ from fdvs.captioners.speech import speech_captions
 from fdvs.encoders.pictures import PictureEncoder
 from fdvs.media.clips import ClipPlan
 from fdvs.media.index import PacketIndex
+from fdvs.media.jpeg import JpegEncoder
 from fdvs.media.reader import ClipFrames
-from fdvs.media.subtitles import Cue
 from fdvs.records import Caption, Clip, Span, Video, content_id
 from fdvs.redundancy.layout import layouts_of
 from fdvs.redundancy.visual import select_frames
@@ -35,10 +35,10 @@ from fdvs.stories.imported import ImportedCaption, attach_captions
 
 if TYPE_CHECKING:
     from fdvs.media.frame import Frame
+    from fdvs.media.subtitles import Cue
 
 HASH_BLOCK_BYTES = 1 << 20
 THUMBNAIL_SHORT_SIDE = 144
-THUMBNAIL_QUALITY = 75
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,31 +88,30 @@ def clip_record(
 ) -> Clip:
     """The clip that a plan became; its id hashes video, span and clip settings, so it is equal on any machine."""
     span = Span(index.ms(plan.start_pts), index.ms(plan.end_pts))
-    clip_id = content_id("clip", video_id, span.start_ms, span.end_ms, Settings(clips=settings).hash("clips"))
+    clip_id = content_id("clip", video_id, span.start_ms, span.end_ms, _clips_hash(settings))
     return Clip(clip_id, video_id, span, max(span.start_ms, index.ms(plan.key_pts)), tuple(sampled_ms))
+
+
+@lru_cache(maxsize=8)
+def _clips_hash(settings: ClipSettings) -> str:
+    """Asked for every clip, and the same for all clips of a video."""
+    return Settings(clips=settings).hash("clips")
 
 
 def measurer(plans: Sequence[ClipPlan], encoder: PictureEncoder, frames_short_side: int) -> Callable[[Frame], Measured]:
     """The function that is called on every sampled frame while it is alive."""
     first_samples = {plan.sample_pts[0] for plan in plans}
+    jpeg = JpegEncoder()
 
     def measure(frame: Frame) -> Measured:
         return Measured(
             small=frame.small(),
             prepared=encoder.prepare(frame),
-            thumbnail=_jpeg(frame) if frame.pts in first_samples else None,
+            thumbnail=jpeg.encode(frame.rgb(THUMBNAIL_SHORT_SIDE)) if frame.pts in first_samples else None,
             rgb=frame.rgb(frames_short_side) if frames_short_side else None,
         )
 
     return measure
-
-
-def _jpeg(frame: Frame) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(frame.rgb(THUMBNAIL_SHORT_SIDE)).save(buffer, "JPEG", quality=THUMBNAIL_QUALITY)
-    return buffer.getvalue()
 
 
 def describe_clips(

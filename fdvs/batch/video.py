@@ -11,11 +11,9 @@ from fdvs.batch.freshness import is_told, story_key
 from fdvs.batch.jobs import UNTIL, Event, Job, Until
 from fdvs.batch.locks import Locks
 from fdvs.batch.shots import stored_or_found_cuts
-from fdvs.batch.telling import tell
 from fdvs.captioners.base import Captioner, captioner
 from fdvs.captioners.facts import PictureFacts
 from fdvs.encoders.pictures import picture_encoder
-from fdvs.encoders.text import text_encoder
 from fdvs.errors import DecodeError
 from fdvs.media.black import join_black
 from fdvs.media.clips import ClipPlan, plan_clips
@@ -23,7 +21,6 @@ from fdvs.media.discover import printable_name
 from fdvs.media.index import PacketIndex
 from fdvs.media.probe import probe
 from fdvs.media.reader import read_clips
-from fdvs.media.subtitles import CueCollection, collect_cues
 from fdvs.pipeline import (
     SaidAndAdded,
     caption_clip,
@@ -160,6 +157,10 @@ class VideoBuild:
             self._tell(evidence, frames_key, texts.key)
 
     def _texts(self, source: _Source) -> SaidAndAdded:
+        if not self._wants("captions"):
+            return SaidAndAdded((), (), source.index.duration_ms, "", "")
+        from fdvs.media.subtitles import CueCollection, collect_cues
+
         cues = CueCollection(())
         if self._settings.captions.subtitles == "on":
             others = [Path(path) for path in self._store.paths_of(self._video_id)]
@@ -221,6 +222,9 @@ class VideoBuild:
         return evidence
 
     def _tell(self, evidence: Sequence[ClipEvidence], frames_key: str, captions_key: str) -> None:
+        from fdvs.batch.telling import tell
+        from fdvs.encoders.text import text_encoder
+
         tell(
             self._store,
             self._store.video(self._video_id),

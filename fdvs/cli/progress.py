@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from fdvs.records import clock
-from fdvs.stories.render import safe_text
+from fdvs.stories.words import safe_text
 
 if TYPE_CHECKING:
     from fdvs.batch.jobs import Event

@@ -15,7 +15,7 @@ def relink(
     library: LibraryOption = DEFAULT_LIBRARY,
 ) -> int:
     """Find moved videos again by their content."""
-    from fdvs.stories.render import safe_text
+    from fdvs.stories.words import safe_text
 
     with open_library(library) as opened:
         found, missing = opened.relink(folder)

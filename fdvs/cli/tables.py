@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fdvs.cli.common import DEFAULT_LIBRARY
 from fdvs.records import Answer, Hit, Level, State, clock
-from fdvs.stories.render import safe_text
+from fdvs.stories.words import safe_text
 
 if TYPE_CHECKING:
     from fdvs.batch.report import StatusRow

@@ -82,7 +82,9 @@ class PacketIndex:
 
     def ms(self, pts: int) -> int:
         """Published time of `pts` in milliseconds: rational until the one rounding (half to even)."""
-        return round((int(pts) - self.start_pts) * self.time_base * 1000)
+        numerator, denominator = self.time_base.as_integer_ratio()
+        whole, rest = divmod((int(pts) - self.start_pts) * numerator * 1000, denominator)
+        return whole + (2 * rest + whole % 2 > denominator)
 
     @property
     def duration_ms(self) -> int:

@@ -92,7 +92,10 @@ def probe_value(column: str | None) -> Probe | None:
 
 
 def selection_column(selection: FrameSelection | None) -> str | None:
-    return None if selection is None else json_column(dataclasses.asdict(selection))
+    if selection is None:
+        return None
+    # Flat: `asdict` would copy every number of every clip.
+    return json_column({item.name: getattr(selection, item.name) for item in dataclasses.fields(selection)})
 
 
 def selection_value(column: str | None) -> FrameSelection | None:

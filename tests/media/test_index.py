@@ -66,6 +66,14 @@ def test_repeated_times_are_kept_once_and_reported() -> None:
     assert "3 pictures repeat" in index.warnings[0]
 
 
+@pytest.mark.parametrize("time_base", [Fraction(1, 2000), Fraction(1001, 30000), Fraction(1, 90000), Fraction(7, 3)])
+def test_a_published_time_is_the_exact_one_rounded_once_half_to_even(time_base: Fraction) -> None:
+    index = make_index(time_base, np.array([5, 6, 7]), is_key=keys_at(3, 0))
+    for pts in [*range(-40, 400), 10**12 + 1, 2**40 - 1]:
+        assert index.ms(pts) == round((pts - 5) * time_base * 1000)
+        assert type(index.ms(pts)) is int
+
+
 def test_hours_of_packets_stay_small() -> None:
     count = 324_000  # three hours at 30 fps
     tracemalloc.start()
