@@ -10,14 +10,13 @@ import contextlib
 import os
 import queue
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from fdvs.batch.jobs import Event, Job
+from fdvs.batch.nursery import Nursery
 
 # Without a limit of the user's own: time to open and hash the file, then a multiple of the video's length.
 OPENING_LIMIT_S = 600.0
@@ -35,21 +34,13 @@ def default_jobs() -> int:
 class _Worker:
     """One running worker process and its wall-clock limit."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, nursery: Nursery) -> None:
         self.job = job
         self.timed_out = False
         self.limit_s = job.settings.limits.video_timeout_s or OPENING_LIMIT_S + _size(job.path) / HASHING_BYTES_PER_S
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in events(); native code writes to it as it likes
         try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "fdvs.batch.worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                encoding="utf-8",
-                errors="replace",
-                env={**os.environ, **_THREAD_LIMITS},
-            )
+            self.process = nursery.start_worker(self._errors.fileno())
         except BaseException:
             self._errors.close()
             raise
@@ -79,8 +70,6 @@ class _Worker:
 
     def _read(self) -> Iterator[Event]:
         """Events as they come, until the worker's output ends."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
         with contextlib.suppress(BrokenPipeError):  # a worker that died at once is told apart by how it ended
             self.process.stdin.write(self.job.dumps() + "\n")
             self.process.stdin.flush()  # left open: its end tells the worker that we are gone
@@ -97,8 +86,6 @@ class _Worker:
     def _end(self) -> int:
         """Let the worker go and wait for its end; a second call changes nothing."""
         self._timer.cancel()
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
         self.process.stdout.close()
@@ -118,10 +105,6 @@ class _Worker:
         tail = self._errors.read()[-2000:].decode(errors="replace").strip().splitlines()
         last = f"; its last words: {tail[-1][:300]}" if tail else ""
         return Event("failed", code="crashed", message=f"the worker process {how}{last}")
-
-
-# One thread per library: the engine runs videos side by side, and idle thread pools cost start-up time.
-_THREAD_LIMITS = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 def _size(path: str) -> int:
@@ -146,8 +129,8 @@ def run_jobs(jobs: Sequence[Job], *, workers: int, on_event: OnEvent) -> None:
     for index in range(len(jobs)):
         waiting.put(index)
     events: queue.SimpleQueue[tuple[int, Event]] = queue.SimpleQueue()
-    running: dict[int, _Worker] = {}
     stopping = threading.Event()
+    nursery = Nursery()
 
     def slot() -> None:
         while not stopping.is_set():
@@ -156,15 +139,12 @@ def run_jobs(jobs: Sequence[Job], *, workers: int, on_event: OnEvent) -> None:
             except queue.Empty:
                 return
             try:
-                running[index] = worker = _Worker(jobs[index])
+                worker = _Worker(jobs[index], nursery)
             except OSError as error:
                 events.put((index, Event("failed", code="crashed", message=f"no worker could be started: {error}")))
                 continue
-            if stopping.is_set():  # whoever stops the others may have looked just before this one was there
-                worker.process.kill()
             for event in worker.events():
                 events.put((index, event))
-            del running[index]
 
     threads = [threading.Thread(target=slot, daemon=True) for _ in range(min(workers, len(jobs)))]
     for thread in threads:
@@ -177,7 +157,6 @@ def run_jobs(jobs: Sequence[Job], *, workers: int, on_event: OnEvent) -> None:
             open_jobs -= event.kind in ("done", "failed")
     finally:
         stopping.set()
-        for worker in list(running.values()):
-            worker.process.kill()
+        nursery.close()
         for thread in threads:
             thread.join(timeout=5)

@@ -94,7 +94,7 @@ def _end_with_parent() -> None:
 
 
 def main() -> None:
-    """Entry point of `python -m fdvs.batch.worker`."""
+    """The whole life of a worker process; never returns."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     # Our lines go to the real stdout; whatever native code prints there goes to stderr.
     out = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="surrogateescape")
@@ -117,7 +117,3 @@ def main() -> None:
     emit(handle(Job.loads(line.decode()), emit))
     sys.stderr.flush()
     os._exit(0)  # everything is written; tearing down the interpreter would only cost time
-
-
-if __name__ == "__main__":
-    main()

@@ -102,7 +102,9 @@ class Running:
         return Ended(self.process.returncode, out, err)
 
     def workers(self) -> list[int]:
-        return children(self.process.pid)
+        """The process that starts workers, and the workers."""
+        (nursery,) = children(self.process.pid)
+        return [nursery, *children(nursery)]
 
 
 def children(parent: int) -> list[int]:

@@ -382,7 +382,8 @@ class Killing(Watched):
 
     def on_event(self, name: str, event: Event) -> None:
         if name == self.victim and event.kind == "probed":
-            (worker,) = set(children(os.getpid())) - self.others
+            (nursery,) = set(children(os.getpid())) - self.others
+            (worker,) = children(nursery)
             os.kill(worker, self.number)
         super().on_event(name, event)
 
