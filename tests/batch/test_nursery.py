@@ -28,7 +28,7 @@ def start(nursery: Nursery) -> Child:
 
 
 def release(child: Child) -> int:
-    """Let a worker go: at the end of its input it ends by itself."""
+    """Let a worker go: at the end of its input it ends by itself, with exit code 1, unless it has ended before."""
     child.stdin.close()
     child.stdout.close()
     return child.wait()
@@ -56,7 +56,7 @@ def test_workers_of_one_nursery_end_each_for_itself(nursery: Nursery) -> None:
     os.kill(first.pid, signal.SIGSEGV)
     assert release(first) == -signal.SIGSEGV
     second.kill()
-    assert release(second) == -signal.SIGKILL
+    assert second.wait() == release(second) == -signal.SIGKILL
     assert is_alive(third.pid)
     assert release(third) == 1
     second.kill()  # has ended: nothing happens
@@ -67,9 +67,7 @@ def test_a_killed_nursery_takes_its_workers_along_and_another_one_follows(nurser
     child = start(nursery)
     killed = parent_of(child.pid)
     os.kill(killed, signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL
-    child.stdin.close()
-    child.stdout.close()
+    assert child.wait() == release(child) == -signal.SIGKILL
     assert wait_until(lambda: not is_alive(child.pid))
     assert wait_until(lambda: not is_alive(killed))
     assert release(start(nursery)) == 1
