@@ -104,10 +104,11 @@ def _gain(item: Weighed, chosen: Sequence[Weighed]) -> float:
 
 
 def _wanted(left: Sequence[Weighed], chosen: Sequence[Weighed], places: int) -> Sequence[Weighed]:
-    """What the next line is taken from: words, once there is a line of facts; when one place is left and a kind is
-    still missing, only that kind."""
+    """What the next line is taken from: words, once there is a line of facts, or where somebody described what is seen;
+    when one place is left and a kind is still missing, only that kind."""
     worded = [item for item in left if not item.line.is_measured]
-    if worded and any(item.line.is_measured for item in chosen):
+    described = any(not item.line.is_said for item in worded)
+    if worded and (described or any(item.line.is_measured for item in chosen)):
         left = worded
     have = {item.line.is_said for item in chosen}
     missing = [item for item in left if item.line.is_said not in have and (not item.line.is_said or _says_much(item))]
