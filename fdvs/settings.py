@@ -16,6 +16,7 @@ from typing import Any, Literal
 from fdvs.errors import UsageError
 
 Scalar = str | int | float | bool | None
+TextMode = Literal["none", "exact", "guard", "greedy", "adaptive_causal", "paper_literal", "fixed_threshold"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,9 @@ class StorySettings:
     sentences_per_chapter: int = 4
     sentences_per_video: int = 6
     repeat_similarity: float = 0.85
+    text_redundancy: TextMode = "guard"
+    text_threshold: float = 0.0
+    text_memory: int = 35
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,7 @@ class RunSettings:
 PAPER: Mapping[str, Mapping[str, Scalar]] = {
     "clips": {"min_clip_s": 0.0, "max_clip_s": 0.0, "samples_per_clip": 8, "black_join_s": 0.0},
     "frames": {"rule": "mean_similarity"},
-    "story": {"levels": "paper"},
+    "story": {"levels": "paper", "text_redundancy": "adaptive_causal", "text_memory": 35},
 }
 
 
@@ -241,6 +245,10 @@ def _check_ranges(settings: Settings) -> None:
         raise UsageError(f"story.repeat_similarity must lie in (0, 1], got {settings.story.repeat_similarity}")
     if not 2 <= settings.story.max_children <= 24:
         raise UsageError(f"story.max_children must lie in 2..24, got {settings.story.max_children}")
+    if not 0 <= settings.story.text_threshold <= 1:
+        raise UsageError(f"story.text_threshold must lie in 0..1, got {settings.story.text_threshold}")
+    if settings.story.text_memory < 1:
+        raise UsageError(f"story.text_memory must be at least 1, got {settings.story.text_memory}")
 
 
 def _from_toml(path: Path) -> tuple[str | None, dict[str, dict[str, Scalar]]]:

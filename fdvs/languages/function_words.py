@@ -92,6 +92,11 @@ def _words(language: str) -> frozenset[str]:
     return frozenset(terms(_LISTS[language]))
 
 
+def function_words(language: str) -> frozenset[str]:
+    """The function words of a language; none where they are not known here."""
+    return _words(language) if language in _LISTS else frozenset()
+
+
 def share_of_english(words: Sequence[str]) -> float:
     """Share of words that are English function words."""
     return sum(word in _words("en") for word in words) / max(len(words), 1)

@@ -14,7 +14,8 @@ import numpy as np
 
 from fdvs.errors import InputError, UnknownBackendError, UsageError
 from fdvs.records import Answer, Hit, Level
-from fdvs.retrieval.choice import option_scores, units_of
+from fdvs.retrieval.choice import Options, option_scores
+from fdvs.retrieval.choice_units import background_beside, units_of
 from fdvs.retrieval.evidence import confidence, supports, word_weights
 from fdvs.retrieval.pool import Query, check_query
 from fdvs.retrieval.questions import Question, parse_question
@@ -207,12 +208,15 @@ class _Reading:
 
     def choose(self, options: list[str]) -> Answer:
         queries = [Query(self._store, self._encoder, f"{self._asked} {option}") for option in options]
-        rows = self._unit_rows(queries)
-        units = units_of(queries[0], rows)
+        units = units_of(queries[0], self._unit_rows(queries))
         if units is None:
             return self._abstain(0.0, [], (1 / len(options),) * len(options))
-        stems = [queries[0].pool.telling(option) for option in options]
-        scores = option_scores(np.stack([query.vector for query in queries]), stems, units)
+        read = Options(
+            alone=self._encoder.encode(options),
+            together=np.stack([query.vector for query in queries]),
+            stems=[queries[0].pool.telling(option) for option in options],
+        )
+        scores = option_scores(read, units, background_beside(queries[0], self._video_id), self._encoder.encode)
         best = int(np.argmax(scores))
         found = find(queries[best], Scope(self._k, video_id=self._video_id))
         return Answer(

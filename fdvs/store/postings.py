@@ -62,7 +62,8 @@ class PostingIndex:
         for spelling, family in self._families.keys.items():
             self._names.setdefault(family, spelling)
         self._occurrences: dict[str, tuple[NDArray[np.int32], NDArray[np.float32]]] = {}
-        lengths = arrays["lengths"].astype(np.float32)
+        self._lengths: NDArray[np.int32] = arrays["lengths"]
+        lengths = self._lengths.astype(np.float32)
         mean = float(lengths.mean()) if lengths.size else 1.0
         self._norms = K1 * (1 - B + B * lengths / max(mean, 1e-9))
 
@@ -113,6 +114,16 @@ class PostingIndex:
         num_videos = len(self.video_ids)
         docs, _ = self._found(stem)
         return float(np.log((num_videos + 1) / (np.unique(self.videos[docs]).size + 0.5)))
+
+    def spread(self, stem: str, nodes: NDArray[np.bool_]) -> tuple[int, int]:
+        """(number of videos, number of occurrences) of a stem among some of the nodes, given as [N] bool."""
+        docs, counts = self._found(stem)
+        among = nodes[docs]
+        return int(np.unique(self.videos[docs[among]]).size), round(float(counts[among].sum()))
+
+    def length(self, nodes: NDArray[np.bool_]) -> int:
+        """How many stems some of the nodes have together, repeats counted."""
+        return int(self._lengths[nodes].sum(dtype=np.int64))
 
     def scores(self, stems: Sequence[str]) -> NDArray[np.float32]:
         """BM25 of every node for these stems, [N]; 0 where none of them occurs. Compounds aside, the same as FTS5's

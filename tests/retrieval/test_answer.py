@@ -3,16 +3,15 @@ from __future__ import annotations
 import json
 import math
 
-import numpy as np
 import pytest
 
 from fdvs.errors import InputError, NotFoundError, UnknownBackendError
 from fdvs.languages.function_words import telling
 from fdvs.languages.terms import terms
 from fdvs.records import Answer
-from fdvs.retrieval import choice
 from fdvs.retrieval.answer import ask
 from fdvs.retrieval.evidence import confidence, overlap, threshold
+from fdvs.retrieval.option_features import tfidf
 from fdvs.retrieval.questions import Question, parse_question
 from fdvs.store.library import Store
 from tests.retrieval.stories import FakeEncoder, library, put, story
@@ -168,10 +167,8 @@ def test_equal_options_are_equally_likely() -> None:
 
 def test_a_word_that_no_caption_has_counts_against_an_option() -> None:
     weight = {"cat": 1.0, "milk": 1.0, "rocket": 2.0}.__getitem__
-    vectors = np.eye(3, dtype=np.float32)
-    units = choice.Units(vectors, [["cat"], ["milk"]], np.zeros(3, np.float32), weight)
-    found = choice.features(vectors[:2], [["cat", "milk"], ["cat", "rocket"]], units)
-    assert found["words"].tolist() == pytest.approx([1.0, 1 / math.sqrt(5) / math.sqrt(2)])
+    found = tfidf([["cat", "milk"], ["cat", "rocket"]], [["cat"], ["milk"]], weight)
+    assert found.tolist() == pytest.approx([1.0, 1 / math.sqrt(5) / math.sqrt(2)])
 
 
 # ---- the caller's mistakes --------------------------------------------------------------------------------------
