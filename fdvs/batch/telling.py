@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fdvs.encoders.remembering import Remembering
 from fdvs.encoders.text import TextEncoder
 from fdvs.languages.spoken import languages_of
 from fdvs.pipeline import story_settings
@@ -12,6 +13,7 @@ from fdvs.redundancy.duplicates import ClipLayouts, find_repeats
 from fdvs.settings import Settings
 from fdvs.store.library import Store
 from fdvs.stories.evidence import ClipEvidence
+from fdvs.stories.repeats import text_repeats
 from fdvs.stories.tree import build_story
 
 
@@ -26,15 +28,20 @@ def tell(
     clips_hash: str,
     captions_hash: str,
 ) -> None:
-    """Find what recurs, build the tree and put both in the place of the video's former ones, in one transaction.
+    """Find what recurs in pictures and in text, build the tree and put all of it in the place of the video's former
+    ones, in one transaction.
 
     Args:
         key: what the story was made from (`freshness.story_key`); marked as done last.
         clips_hash, captions_hash: the stored clips and captions behind `evidence`.
     """
     clips = [ClipLayouts(clip, layouts) for clip, layouts in store.clip_layouts(video.id, clips_hash)]
-    repeats = find_repeats(clips, settings.story.repeat_similarity)
     languages = languages_of(caption for one in evidence for caption in one.captions)
+    encoder = Remembering(encoder)
+    repeats = (
+        *find_repeats(clips, settings.story.repeat_similarity),
+        *text_repeats(video.id, evidence, settings.story, encoder),
+    )
     built = build_story(video, evidence, settings, encoder, duplicates=repeats)
     store.put_story(
         video.id,

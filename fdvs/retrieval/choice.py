@@ -80,22 +80,17 @@ def feature(
     encode: Callable[[Sequence[str]], NDArray[np.float32]],
 ) -> Floats:
     """One feature by name: a value per option, neither centred nor divided."""
-    match name:
-        case "tfidf":
-            return option_features.tfidf(options.stems, units.stems, background.words.rarity)
-        case "likelihood":
-            return option_features.likelihood(options.stems, units, background.words.share)
-        case "softword":
-            return option_features.softword(options.stems, units, background.words.rarity, encode)
-        case "mean":
-            return option_features.mean_cosine(options.alone, units, background)
-        case "best":
-            return option_features.best_cosine(options.alone, units, background)
-        case "closest":
-            return option_features.closest(options.together, units, background)
-        case _:
-            assert name == "distinct"
-            return option_features.distinct(options.together, units, background)
+    words = background.words
+    by_name: dict[str, Callable[[], Floats]] = {
+        "tfidf": lambda: option_features.tfidf(options.stems, units.stems, words.rarity),
+        "likelihood": lambda: option_features.likelihood(options.stems, units, words.share),
+        "softword": lambda: option_features.softword(options.stems, units, words.rarity, encode),
+        "mean": lambda: option_features.mean_cosine(options.alone, units, background),
+        "best": lambda: option_features.best_cosine(options.alone, units, background),
+        "closest": lambda: option_features.closest(options.together, units, background),
+        "distinct": lambda: option_features.distinct(options.together, units, background),
+    }
+    return by_name[name]()
 
 
 def softmax(values: Floats) -> list[float]:
