@@ -201,8 +201,8 @@ def measure(name: str, collection: Collection) -> tuple[list[Row], float]:
                 mode,
                 num_units,
                 sum(len(one.vectors) for one in units),
-                100 * right.mean(),
-                100 * change.mean(),
+                100 * float(right.mean()),
+                100 * float(change.mean()),
                 100 * float(change.std(ddof=1)) / right.size**0.5,
             )
         )

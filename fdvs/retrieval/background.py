@@ -53,7 +53,8 @@ class Units:
 
     def mean(self) -> Floats:
         """[D] mean of the vectors, multiplicity included."""
-        return np.average(self.vectors.astype(np.float64), axis=0, weights=self.weights)
+        mean: Floats = np.average(self.vectors.astype(np.float64), axis=0, weights=self.weights)
+        return mean
 
     def thinned(self, most: int) -> Units:
         """At most so many of the units, evenly spread."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fdvs.stories.lines import Line
@@ -35,11 +35,18 @@ def word_sums(vectors: Iterable[Mapping[str, float]]) -> dict[str, float]:
     return sums
 
 
-def weigh(lines: Sequence[Line], rarity: Rarity) -> list[Weighed]:
-    """Worth = cosine with the lines' centre, less for scraps, for unfinished speech and for a bare "he" or "it". What
-    was measured has no words of its own to weigh: its worth is its weight beside the heaviest here."""
+def once(_: Line) -> int:
+    """Every line counts once."""
+    return 1
+
+
+def weigh(lines: Sequence[Line], rarity: Rarity, times: Callable[[Line], int] = once) -> list[Weighed]:
+    """Worth = cosine with the lines' centre, less for scraps, for unfinished speech and for a bare "he" or "it"; in the
+    centre a line counts as often as `times` says. What was measured has no words of its own to weigh: its worth is its
+    weight beside the heaviest here."""
     vectors = [rarity.vector(line.plain) for line in lines]
-    centre = word_sums(vectors)
+    counts = [times(line) for line in lines]
+    centre = word_sums({w: n * v for w, v in vector.items()} for vector, n in zip(vectors, counts, strict=True))
     norm = sum(value * value for value in centre.values()) ** 0.5 or 1.0
     heaviest = max((line.weight for line in lines if line.is_measured), default=0.0) or 1.0
     return [
@@ -74,13 +81,13 @@ def _completeness(line: Line) -> float:
     return factor
 
 
-def choose(lines: Sequence[Line], count: int, rarity: Rarity) -> list[Line]:
+def choose(lines: Sequence[Line], count: int, rarity: Rarity, times: Callable[[Line], int] = once) -> list[Line]:
     """Lines of about `count` sentences, in the order given; at least one of what is seen and, if it says something, one
     of what is said. Words say more than measured facts: a second line of facts comes after all words.
 
     Each next line is the one with the highest worth less its likeness to those chosen; ties go to the earlier one.
     """
-    left = weigh(lines, rarity)
+    left = weigh(lines, rarity, times)
     order = {id(item.line): i for i, item in enumerate(left)}
     chosen: list[Weighed] = []
     while left and len(chosen) < count:

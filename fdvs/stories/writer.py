@@ -16,7 +16,7 @@ from fdvs.records import DuplicateGroup, Level, Outcome, Sentence, Span, clock
 from fdvs.settings import StorySettings
 from fdvs.stories.choose import choose, word_sums
 from fdvs.stories.evidence import ClipEvidence
-from fdvs.stories.lines import Line, clip_sentences, seen_lines, sentences_of, told_once, utterances
+from fdvs.stories.lines import SHOWN, Line, clip_sentences, seen_lines, sentences_of, told_once, utterances
 from fdvs.stories.measured import MeasuredTeller, measured_caption, measured_phrases
 from fdvs.stories.phases import phase_phrase
 from fdvs.stories.returns import returns_of
@@ -65,7 +65,8 @@ class BuiltinWriter:
         }
         self.returns = returns_of(clips, duplicates)
         self.pages = shown_pages(clips)
-        self._repeats = {m.id for group in duplicates if group.kind == "textual" for m in group.members}
+        self._repeats = _repeats_by_caption(clips, duplicates)
+        self._set_aside = {member for members in self._repeats.values() for member in members}
         self._seen = [seen_lines(evidence) for evidence in clips]
         self._said = _by_clip(clips, utterances(clips))
         self._told_pages = PageTeller(self.pages, clips[-1].clip.span.end_ms)
@@ -132,11 +133,20 @@ class BuiltinWriter:
 
     def _chosen(self, level: Level, clips: range, pool: Iterable[Line]) -> tuple[Line, ...]:
         once = told_once(line for line in pool if level is Level.SCENE or not self._is_repeat(line))
-        return tuple(choose(once, self._count(level, clips), self._rarity))
+        return tuple(choose(once, self._count(level, clips), self._rarity, lambda line: self._times(line, clips)))
 
     def _is_repeat(self, line: Line) -> bool:
-        """Whether textual redundancy has set aside everything this line was made from."""
-        return self._repeats.issuperset(line.sources)
+        """Whether textual redundancy has set aside everything this line was made from. What is composed over several
+        captions (measured facts, pages) tells its repeats itself; only the paper drops it too."""
+        composed = line.is_measured or line.backend == SHOWN
+        return (self._is_paper or not composed) and self._set_aside.issuperset(line.sources)
+
+    def _times(self, line: Line, clips: range) -> int:
+        """How many captions over these clips the line stands for, its own included."""
+        if line.is_measured:
+            return 1
+        repeats = (self._repeats.get(source, {}) for source in line.sources)
+        return 1 + sum(clip in clips for members in repeats for clip in members.values())
 
     def _nothing_new(self, level: Level, clips: range, everything: Sequence[Line]) -> tuple[Line, ...]:
         """A line for a node that tells nothing new: what stands there, or what was told before, with its time."""
@@ -198,6 +208,18 @@ class BuiltinWriter:
                 if caption.outcome in (Outcome.FAILED, Outcome.REFUSED):
                     return caption.reason
         return "no caption"
+
+
+def _repeats_by_caption(
+    clips: Sequence[ClipEvidence], duplicates: Sequence[DuplicateGroup]
+) -> dict[str, dict[str, int]]:
+    """{caption: {caption it stands for: index of its clip}}, from the textual groups."""
+    clip_of = {caption.id: i for i, evidence in enumerate(clips) for caption in evidence.captions}
+    return {
+        group.representative_id: {member.id: clip_of[member.id] for member in group.members if member.id in clip_of}
+        for group in duplicates
+        if group.kind == "textual"
+    }
 
 
 def _brief(line: Line) -> Line:

@@ -19,7 +19,8 @@ ALL: tuple[TextMode, ...] = ("none", "exact", "guard", "greedy", *PAPER)
 
 def unit_rows(*rows: Sequence[float]) -> NDArray[np.float32]:
     vectors = np.asarray(rows, np.float64)
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    unit: NDArray[np.float32] = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return unit
 
 
 def reduced(mode: TextMode, *rows: Sequence[float], memory: int = 35, threshold: float = 0.0) -> Reduction:

@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 
 from fdvs.api import Library
-from fdvs.records import Caption, CaptionKind, Clip, DuplicateGroup, Outcome, Span
+from fdvs.records import Caption, CaptionKind, Clip, DuplicateGroup, Level, Outcome, Span
 from fdvs.retrieval.story_file import Story
 from fdvs.settings import StorySettings, TextMode
+from fdvs.stories.choose import choose
 from fdvs.stories.evidence import MEASURED, ClipEvidence
+from fdvs.stories.lines import seen_lines
 from fdvs.stories.repeats import multiplicities, text_repeats
+from fdvs.stories.words import Rarity
 from tests.retrieval.stories import FakeEncoder
 
 BEACH = "A man walks along the beach."
@@ -156,3 +159,32 @@ def test_multiplicity_survives_library_and_story_file(tmp_path: Path) -> None:
 def test_groups_of_pictures_have_no_multiplicity() -> None:
     group = DuplicateGroup("visual", "clip-0", "video", Span(0, 1), ())
     assert multiplicities([group]) == {}
+
+
+def test_a_summary_is_told_from_what_stayed(tmp_path: Path) -> None:
+    with imported(tmp_path, "story.levels=paper", "story.sentences_per_video=6") as library:
+        story = library.story("beach.mp4").record
+    whole = story.nodes[0].text
+    assert AGAIN not in whole
+    assert all(text in whole for text in dict.fromkeys(TEXTS) if text != AGAIN)
+    assert [node.text for node in story.nodes if not node.children][4] == AGAIN  # its clip still says it
+
+
+def test_in_the_profile_paper_removed_chapters_do_not_reach_the_story(tmp_path: Path) -> None:
+    with imported(tmp_path, profile="paper") as library:
+        story = library.story("beach.mp4").record
+    gone = {member.id for group in story.duplicates for member in group.members}
+    assert gone
+    above = [sentence for node in story.nodes if node.level is Level.VIDEO for sentence in node.sentences]
+    captions = {caption.id for caption in story.captions}
+    assert above
+    assert not any(gone.issuperset(captions.intersection(sentence.sources)) for sentence in above)
+
+
+def test_what_is_told_often_is_central() -> None:
+    told = clips(seen("A dog digs holes in sand."), seen("Two boats sail past."))
+    lines = [line for one in told for line in seen_lines(one)]
+    rarity = Rarity([["dog", "digs", "holes", "sand"], ["boats", "sail", "past"]])
+    boats = lines[1]
+    assert choose(lines, 1, rarity, lambda line: 5 if line is boats else 1) == [boats]
+    assert choose(lines, 1, rarity, lambda line: 1 if line is boats else 5) == [lines[0]]
