@@ -126,14 +126,11 @@ def test_the_background_in_a_library_is_its_other_videos() -> None:
     assert (beside.words.num_videos, beside.words.total) == (1, 8)  # cat, sleep, cat, cat: in title and text
     assert len(beside.vectors) == 2
     assert background_beside(query, None).words.num_videos == 2
-    alone = background_beside(Query(one_video(), ENCODER, "dog"), "alone.mp4")
-    assert (alone.words.num_videos, len(alone.vectors)) == (0, 0)
 
-
-def one_video() -> Store:
-    store = Store.in_memory()
-    put(store, "alone.mp4", story([["A dog runs."]]))
-    return store
+    single = Store.in_memory()
+    video = put(single, "alone.mp4", story([["A dog runs."]]))
+    alone = background_beside(Query(single, ENCODER, "dog"), video)
+    assert (alone.words.num_videos, alone.words.total, len(alone.vectors)) == (0, 0, 0)
 
 
 def test_long_options_are_answered_in_a_library() -> None:
