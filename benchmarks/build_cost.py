@@ -4,7 +4,8 @@
 
 D is the CPU time (user + system) of `ffmpeg -v error -threads 1 -i FILE -map 0:v:0 -f null -` on the same file in the
 same round. Every figure is the CPU time of whole processes, start-up and children included, median over the rounds.
-Needs the ffmpeg command. Exits with 1 when a gate does not hold.
+In the columns of the files each is built by a command of its own, which starts Python twice; "one command" builds all
+of them as one does with a folder. Needs the ffmpeg command. Exits with 1 when a gate does not hold.
 """
 
 from __future__ import annotations
@@ -70,6 +71,10 @@ def measure_quietly(command: list[str]) -> Run:
             os.close(saved[1])
 
 
+def build_command(paths: list[str], library: str, flags: list[str]) -> list[str]:
+    return [sys.executable, "-m", "fdvs.cli.main", "build", *paths, "-L", library, "--jobs", "1", *flags]
+
+
 @dataclass
 class FileFigures:
     decode_s: list[float] = field(default_factory=list)
@@ -81,11 +86,16 @@ class FileFigures:
         return statistics.median(m / d for m, d in zip(self.mode_s[mode], self.decode_s, strict=True))
 
 
-def run_all(videos: Path, rounds: int) -> dict[str, FileFigures]:
+Figures = tuple[dict[str, FileFigures], dict[str, list[float]]]
+
+
+def run_all(videos: Path, rounds: int) -> Figures:
+    """What each file costs, and by mode what all of them cost in one command, in every round."""
     ffmpeg = shutil.which("ffmpeg")
     if ffmpeg is None:
         raise SystemExit("needs the ffmpeg command")
     figures = {name: FileFigures() for name in FILES}
+    together: dict[str, list[float]] = {mode: [] for mode in MODES}
     for _ in range(rounds):
         for name in FILES:
             one, path = figures[name], str(videos / name)
@@ -96,24 +106,16 @@ def run_all(videos: Path, rounds: int) -> dict[str, FileFigures]:
             )
             for mode, flags in MODES.items():
                 with tempfile.TemporaryDirectory() as library:
-                    command = [
-                        sys.executable,
-                        "-m",
-                        "fdvs.cli.main",
-                        "build",
-                        path,
-                        "-L",
-                        library,
-                        "--jobs",
-                        "1",
-                        *flags,
-                    ]
-                    run = measure_quietly(command)
+                    run = measure_quietly(build_command([path], library, flags))
                     one.mode_s[mode].append(run.cpu_s)
                     one.peak_mib = max(one.peak_mib, run.peak_mib)
                     if mode == "build":
                         one.samples = count_samples(name, library)
-    return figures
+        for mode, flags in MODES.items():
+            with tempfile.TemporaryDirectory() as library:
+                paths = [str(videos / name) for name in FILES]
+                together[mode].append(measure_quietly(build_command(paths, library, flags)).cpu_s)
+    return figures, together
 
 
 def count_samples(name: str, library: str) -> int:
@@ -128,11 +130,20 @@ def count_samples(name: str, library: str) -> int:
 
 def summed_ratio(figures: dict[str, FileFigures], mode: str) -> float:
     """Sum over files, per round, then the median of the rounds."""
-    rounds = range(len(next(iter(figures.values())).decode_s))
-    return statistics.median(
-        sum(one.mode_s[mode][i] for one in figures.values()) / sum(one.decode_s[i] for one in figures.values())
-        for i in rounds
+    return ratio_to_decoding(
+        figures, [sum(s) for s in zip(*(one.mode_s[mode] for one in figures.values()), strict=True)]
     )
+
+
+def ratio_to_decoding(figures: dict[str, FileFigures], seconds: list[float]) -> float:
+    """CPU seconds of each round over those of decoding all files in it; the median of the rounds."""
+    decoding = by_round([one.decode_s for one in figures.values()])
+    return statistics.median(s / d for s, d in zip(seconds, decoding, strict=True))
+
+
+def by_round(seconds: list[list[float]]) -> list[float]:
+    """Seconds of each file in every round, summed over the files."""
+    return [sum(of_round) for of_round in zip(*seconds, strict=True)]
 
 
 def file_margin(one: FileFigures) -> float:
@@ -142,7 +153,8 @@ def file_margin(one: FileFigures) -> float:
     )
 
 
-def report(figures: dict[str, FileFigures], rounds: int) -> tuple[list[str], bool]:
+def report(measured: Figures, rounds: int) -> tuple[list[str], bool]:
+    figures, together = measured
     lines = [
         "# What a build costs",
         "",
@@ -159,10 +171,13 @@ def report(figures: dict[str, FileFigures], rounds: int) -> tuple[list[str], boo
         for name, one in figures.items()
     ]
     gates = [
-        ("clips + samples + descriptor + selection, sum", summed_ratio(figures, "frames"), 1.1, 0.8),
-        ("whole build without screen text, sum", summed_ratio(figures, "build"), 1.3, 1.0),
+        ("clips + samples + descriptor + selection, a command each, sum", summed_ratio(figures, "frames"), 1.1, 0.8),
+        ("the same, one command", ratio_to_decoding(figures, together["frames"]), 1.1, 0.8),
+        ("whole build without screen text, a command each, sum", summed_ratio(figures, "build"), 1.3, 1.0),
+        ("the same, one command", ratio_to_decoding(figures, together["build"]), 1.3, 1.0),
         ("1080p talk, whole build", figures[TALK].ratio("build"), 0.5, 0.3),
-        ("key-frame mode, up to frame selection, sum", summed_ratio(figures, "keyframes"), 0.3, 0.2),
+        ("key-frame mode, up to frame selection, a command each, sum", summed_ratio(figures, "keyframes"), 0.3, 0.2),
+        ("the same, one command", ratio_to_decoding(figures, together["keyframes"]), 0.3, 0.2),
         ("peak memory of the largest process, MiB", max(one.peak_mib for one in figures.values()), 200, 150),
         (
             "each file: room below 0.6 s + 1.05·D + 1.2 ms × samples, negated",

@@ -10,7 +10,6 @@ from pathlib import Path
 from fdvs.batch.freshness import is_told, story_key
 from fdvs.batch.jobs import UNTIL, Event, Job, Until
 from fdvs.batch.locks import Locks
-from fdvs.batch.shots import stored_or_found_cuts
 from fdvs.captioners.base import Captioner, captioner
 from fdvs.captioners.facts import PictureFacts
 from fdvs.encoders.pictures import picture_encoder
@@ -91,6 +90,8 @@ class VideoBuild:
             self._settings, self._store.paths_of(self._video_id), self._store.imported_key(self._video_id)
         )
         if source.planned is None and self._wants("clips"):
+            from fdvs.batch.shots import stored_or_found_cuts
+
             cuts = stored_or_found_cuts(self._store, self._video_id, source.path, source.index)
             source = replace(source, planned=plan_clips(source.index, self._settings.clips, cuts))
         if self._wants("frames"):
