@@ -159,7 +159,8 @@ def report(measured: Figures, rounds: int) -> tuple[list[str], bool]:
         "# What a build costs",
         "",
         f"`python benchmarks/build_cost.py --rounds {rounds}` · {platform.machine()}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}, load {os.getloadavg()[2]:.1f} · CPU seconds, medians; D = ffmpeg full decode, one thread, same round",
+        f"Python {platform.python_version()}, load {os.getloadavg()[2]:.1f} · "
+        "CPU seconds, medians; D = ffmpeg full decode, one thread, same round",
         "",
         "| file | D s | frames stage × D | build × D | key frames: stage × D | build × D | samples | room s | MiB |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
