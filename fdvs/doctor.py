@@ -20,7 +20,7 @@ from typing import Any
 from fdvs import __version__
 
 # Distributions of the core, and what each optional one brings: (distribution, extra, what it is for).
-CORE = ("av", "numpy", "pillow", "onnxruntime", "tokenizers", "pysubs2", "typer", "click", "rich")
+CORE = ("av", "numpy", "pillow", "onnxruntime", "rapidocr", "tokenizers", "pysubs2", "typer", "click", "rich")
 OPTIONAL = (
     ("torch", "models", "models run by PyTorch"),
     ("transformers", "models", "CLIP and SigLIP picture encoders"),

@@ -7,7 +7,7 @@ of what it was made from; a stage that is stored is not run again.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -25,9 +25,10 @@ from fdvs.media.clips import ClipPlan
 from fdvs.media.index import PacketIndex
 from fdvs.media.jpeg import JpegEncoder
 from fdvs.media.reader import ClipFrames
-from fdvs.records import Caption, Clip, Span, Video, content_id
+from fdvs.records import Caption, CaptionKind, Clip, Span, Video, content_id
 from fdvs.redundancy.layout import layouts_of
 from fdvs.redundancy.visual import select_frames
+from fdvs.screen_text.readings import MODEL, READING_VERSION, Reading
 from fdvs.settings import ClipSettings, Settings
 from fdvs.store.clips import ClipRow
 from fdvs.stories.evidence import ClipEvidence
@@ -36,6 +37,7 @@ from fdvs.stories.imported import ImportedCaption, attach_captions
 if TYPE_CHECKING:
     from fdvs.media.frame import Frame
     from fdvs.media.subtitles import Cue
+    from fdvs.screen_text.watch import Shown, TextWatch
 
 HASH_BLOCK_BYTES = 1 << 20
 THUMBNAIL_SHORT_SIDE = 144
@@ -50,22 +52,25 @@ class Measured:
         prepared: what the picture encoder needs of it.
         thumbnail: JPEG bytes, of a clip's first sample only.
         rgb: [H, W, 3], only where the captioner wants pixels.
+        shown: what reading on-screen text needs of it, None where it is not read.
     """
 
     small: NDArray[np.uint8]
     prepared: NDArray[np.uint8]
     thumbnail: bytes | None
     rgb: NDArray[np.uint8] | None
+    shown: Shown | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DescribedClip:
-    """One clip after the frames stage, with what its captioner needs."""
+    """One clip after the frames stage, with what its captioner and the reader of on-screen text need."""
 
     row: ClipRow
     facts: PictureFacts
     frames: tuple[NDArray[np.uint8], ...]
     thumbnail: bytes | None
+    shown: tuple[tuple[int, Shown], ...] = ()
 
 
 def hash_file(path: Path) -> str:
@@ -83,6 +88,13 @@ def captions_key(settings: Settings, cues: Sequence[Cue], imported_key: str) -> 
     return content_id("captions", settings.hash("clips", "frames", "captions"), told, imported_key)
 
 
+def readings_key(settings: Settings) -> str:
+    """What readings of the screen are made with, apart from the clips; empty where the screen is not read."""
+    if settings.captions.screen_text != "on":
+        return ""
+    return content_id("readings", settings.hash("clips"), MODEL, READING_VERSION)
+
+
 def clip_record(
     video_id: str, index: PacketIndex, plan: ClipPlan, sampled_ms: Iterable[int], settings: ClipSettings
 ) -> Clip:
@@ -98,7 +110,9 @@ def _clips_hash(settings: ClipSettings) -> str:
     return Settings(clips=settings).hash("clips")
 
 
-def measurer(plans: Sequence[ClipPlan], encoder: PictureEncoder, frames_short_side: int) -> Callable[[Frame], Measured]:
+def measurer(
+    plans: Sequence[ClipPlan], encoder: PictureEncoder, frames_short_side: int, watch: TextWatch | None = None
+) -> Callable[[Frame], Measured]:
     """The function that is called on every sampled frame while it is alive."""
     first_samples = {plan.sample_pts[0] for plan in plans}
     jpeg = JpegEncoder()
@@ -109,6 +123,7 @@ def measurer(plans: Sequence[ClipPlan], encoder: PictureEncoder, frames_short_si
             prepared=encoder.prepare(frame),
             thumbnail=jpeg.encode(frame.rgb(THUMBNAIL_SHORT_SIDE)) if frame.pts in first_samples else None,
             rgb=frame.rgb(frames_short_side) if frames_short_side else None,
+            shown=watch.shown(frame, begins_clip=frame.pts in first_samples) if watch else None,
         )
 
     return measure
@@ -147,6 +162,7 @@ def describe_clips(
                 one.rgb for time, one in zip(times, measured, strict=True) if one.rgb is not None and time in kept
             ),
             thumbnail=next((one.thumbnail for one in measured if one.thumbnail), None),
+            shown=tuple((time, one.shown) for time, one in zip(times, measured, strict=True) if one.shown is not None),
         )
 
 
@@ -193,6 +209,28 @@ def clip_evidence(row: ClipRow) -> ClipEvidence:
     """What the tree needs of a stored clip."""
     facts = None if row.facts is None else PictureFacts.from_json(row.facts)
     return ClipEvidence(row.clip, row.captions or (), row.picture, facts)
+
+
+def with_screen_text(
+    evidence: Sequence[ClipEvidence], readings: Mapping[str, tuple[Reading, ...]], key: str
+) -> list[ClipEvidence]:
+    """The evidence with the pages that `readings` (by clip id) become, and their captions in the place of earlier ones.
+
+    Args:
+        key: `readings_key` of the readings; empty: nothing is changed.
+    """
+    if not key:
+        return list(evidence)
+    from fdvs.screen_text.captions import BACKEND
+    from fdvs.screen_text.pages import pages_of
+
+    pages, captions = pages_of([(one.clip, readings.get(one.clip.id, ())) for one in evidence], key)
+    told = []
+    for one in evidence:
+        other = [c for c in one.captions if (c.kind, c.backend) != (CaptionKind.SCREEN_TEXT, BACKEND)]
+        own = captions.get(one.clip.id, ())
+        told.append(replace(one, captions=(*other, *own), pages=pages.get(one.clip.id, ())))
+    return told
 
 
 def story_settings(settings: Settings) -> dict[str, object]:

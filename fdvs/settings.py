@@ -53,7 +53,7 @@ class CaptionSettings:
     captioner: str = "builtin"
     captioner_model: str = ""
     captioner_url: str = ""
-    screen_text: Literal["on", "off"] = "off"
+    screen_text: Literal["on", "off"] = "on"
     subtitles: Literal["on", "off"] = "on"
 
 
@@ -102,6 +102,7 @@ class RunSettings:
 PAPER: Mapping[str, Mapping[str, Scalar]] = {
     "clips": {"min_clip_s": 0.0, "max_clip_s": 0.0, "samples_per_clip": 8, "black_join_s": 0.0},
     "frames": {"rule": "mean_similarity"},
+    "captions": {"screen_text": "off"},
     "story": {"levels": "paper", "text_redundancy": "adaptive_causal", "text_memory": 35},
 }
 

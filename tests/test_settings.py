@@ -40,7 +40,7 @@ OTHER: dict[str, Any] = {
     "captions.captioner": "auto",
     "captions.captioner_model": "a-model",
     "captions.captioner_url": "http://127.0.0.1:8000",
-    "captions.screen_text": "on",
+    "captions.screen_text": "off",
     "captions.subtitles": "off",
     "story.writer": "auto",
     "story.writer_model": "a-model",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from fdvs.batch.freshness import is_told, is_unchanged
@@ -38,7 +39,7 @@ def check_backends(settings: Settings) -> None:
         raise UnknownBackendError("writer", settings.story.writer, ["builtin", "auto"])
     _check_decoder(settings.run.decoder)
     if settings.captions.screen_text == "on":
-        raise BackendUnavailableError("on-screen text is not read yet in this release: use --screen-text off")
+        _check_reader()
     for role, spec, module in (
         ("text encoder", settings.story.text_embedder, text),
         ("picture encoder", settings.frames.image_embedder, pictures),
@@ -46,6 +47,14 @@ def check_backends(settings: Settings) -> None:
         name = spec.partition(":")[0]
         if name not in {*module.PLAIN, *module.WITH_ARGUMENT}:
             raise UnknownBackendError(role, name, [*module.PLAIN, *module.WITH_ARGUMENT])
+
+
+def _check_reader() -> None:
+    """Looking is enough; loading it is for the worker that first needs it."""
+    if find_spec("rapidocr") is None:
+        raise BackendUnavailableError(
+            "reading on-screen text needs rapidocr: pip install rapidocr, or use --screen-text off"
+        )
 
 
 def _check_decoder(name: str) -> None:

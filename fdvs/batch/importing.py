@@ -12,7 +12,7 @@ from fdvs.batch.report import StatusRow
 from fdvs.batch.telling import tell
 from fdvs.encoders.text import TextEncoder
 from fdvs.errors import InputError
-from fdvs.pipeline import clip_evidence
+from fdvs.pipeline import clip_evidence, with_screen_text
 from fdvs.records import Caption, State, StoryRecord, Video, content_id
 from fdvs.retrieval.story_file import node_vectors
 from fdvs.settings import Settings, stored_settings
@@ -121,9 +121,12 @@ class Importer:
         for caption in attach_captions([row.clip for row in rows], items):
             added[caption.clip_id].append(caption)
         rows = [replace(row, captions=_with_added(row.captions or (), added[row.clip.id])) for row in rows]
-        evidence = [clip_evidence(row) for row in rows]
-        encoder = self._encoder(settings.story.text_embedder)
         clips_hash, captions_hash = self._store.told_from(video.id)
+        readings_hash = self._store.told_readings(video.id)
+        readings = self._store.stored_readings(video.id, clips_hash, readings_hash)
+        evidence = with_screen_text([clip_evidence(row) for row in rows], readings, readings_hash)
+        rows = [replace(row, captions=one.captions) for row, one in zip(rows, evidence, strict=True)]
+        encoder = self._encoder(settings.story.text_embedder)
         imported_key = self._store.imported_key(video.id)
         captions_hash = content_id("captions", captions_hash, imported_key)
         self._store.put_clips(clips_hash, rows, captions_hash=captions_hash)
@@ -136,6 +139,7 @@ class Importer:
             key=story_key(settings, self._store.paths_of(video.id), imported_key),
             clips_hash=clips_hash,
             captions_hash=captions_hash,
+            readings_hash=readings_hash,
         )
 
 

@@ -27,13 +27,14 @@ def tell(
     key: str,
     clips_hash: str,
     captions_hash: str,
+    readings_hash: str = "",
 ) -> None:
     """Find what recurs in pictures and in text, build the tree and put all of it in the place of the video's former
     ones, in one transaction.
 
     Args:
         key: what the story was made from (`freshness.story_key`); marked as done last.
-        clips_hash, captions_hash: the stored clips and captions behind `evidence`.
+        clips_hash, captions_hash, readings_hash: the stored clips, captions and readings behind `evidence`.
     """
     clips = [ClipLayouts(clip, layouts) for clip, layouts in store.clip_layouts(video.id, clips_hash)]
     languages = languages_of(caption for one in evidence for caption in one.captions)
@@ -52,6 +53,7 @@ def tell(
         model=encoder.name,
         clips_hash=clips_hash,
         captions_hash=captions_hash,
+        readings_hash=readings_hash,
         duplicates=repeats,
         languages=languages,
     )

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fdvs.batch.freshness import is_told, story_key
 from fdvs.batch.jobs import UNTIL, Event, Job, Until
@@ -28,14 +29,19 @@ from fdvs.pipeline import (
     describe_clips,
     hash_file,
     measurer,
+    readings_key,
     video_named,
+    with_screen_text,
 )
-from fdvs.records import Probe, State, Video
+from fdvs.records import Probe, State, Video, clock
 from fdvs.settings import ClipSettings, Settings
 from fdvs.store.library import Store
 from fdvs.store.paths import Fingerprint, PathRow
 from fdvs.stories.evidence import ClipEvidence
 from fdvs.stories.imported import ImportedCaption
+
+if TYPE_CHECKING:
+    from fdvs.screen_text.watch import TextWatch
 
 PROGRESS_EVERY_S = 0.2
 
@@ -151,7 +157,7 @@ class VideoBuild:
             self._video_id, frames_key, texts.key if by is not None else "", clips_total=len(source.plans)
         )
         self._decode(source, texts, frames_key, by)
-        evidence = self._stored(texts, frames_key, by)
+        evidence = self._read(self._stored(texts, frames_key, by), frames_key, texts.key if by else None)
         if not any(one.clip.sampled_ms for one in evidence):
             raise DecodeError(f"{printable_name(self._path)}: the file is damaged: none of its pictures can be decoded")
         if self._wants("story") and not self._is_told():
@@ -173,12 +179,14 @@ class VideoBuild:
         return SaidAndAdded(cues.cues, imported, source.index.duration_ms, settings_hash, key)
 
     def _decode(self, source: _Source, texts: SaidAndAdded, frames_key: str, by: Captioner | None) -> None:
-        """The clips after those that are stored, each in one transaction with its captions."""
+        """The clips after those that are stored, each in one transaction with its captions and readings."""
         stored = [row.clip for row in self._store.each_stored_clip(self._video_id, frames_key)]
+        watch, num_read = self._watch(frames_key)
+        stored = stored[:num_read]
         if len(stored) >= len(source.plans):
             return
         encoder = picture_encoder(self._settings.frames.image_embedder)
-        measure = measurer(source.plans, encoder, by.wants_frames if by else 0)
+        measure = measurer(source.plans, encoder, by.wants_frames if by else 0, watch)
         read = read_clips(
             source.path,
             source.index,
@@ -200,9 +208,45 @@ class VideoBuild:
             if by is not None:
                 row = replace(row, captions=caption_clip(row.clip, done.facts, done.frames, texts, by))
                 self._captioned += 1
-            self._store.put_clip(frames_key, row, captions_hash=texts.key if by else None, thumbnail=done.thumbnail)
+            readings = watch.read(row.clip.span, done.shown) if watch else ()
+            with self._store.writing():
+                self._store.put_clip(frames_key, row, captions_hash=texts.key if by else None, thumbnail=done.thumbnail)
+                if watch:
+                    key, state = readings_key(self._settings), watch.state.to_bytes()
+                    self._store.put_readings(
+                        self._video_id, frames_key, row.ordinal, readings, readings_hash=key, state=state
+                    )
             self._decoded += 1
             self._progress(row.ordinal + 1, len(source.plans))
+
+    def _watch(self, frames_key: str) -> tuple[TextWatch | None, int | None]:
+        """What reads the screen, and how many clips it has read; None and None where the screen is not read."""
+        key = readings_key(self._settings)
+        if not key:
+            return None, None
+        from fdvs.screen_text.watch import TextWatch, WatchState
+
+        num_read, state = self._store.reading_state(self._video_id, frames_key, key)
+        return TextWatch(WatchState.from_bytes(state) if state else WatchState()), num_read
+
+    def _read(self, evidence: list[ClipEvidence], frames_key: str, captions_key: str | None) -> list[ClipEvidence]:
+        """The evidence with the pages of all that was read; their captions are stored with the others."""
+        key = readings_key(self._settings)
+        if not key or captions_key is None:
+            return evidence
+        readings = self._store.stored_readings(self._video_id, frames_key, key)
+        unread = [r for several in readings.values() for r in several if r.outcome == "skipped" and r.time_ms >= 0]
+        if unread:
+            self._warnings.append(
+                f"on-screen text changes faster than it is read: {len(unread)} pictures with text were left unread, "
+                f"the first at {clock(unread[0].time_ms)}"
+            )
+        told = with_screen_text(evidence, readings, key)
+        with self._store.writing():
+            for before, after in zip(evidence, told, strict=True):
+                if after.captions != before.captions:
+                    self._store.put_captions(self._video_id, frames_key, after.clip.id, captions_key, after.captions)
+        return told
 
     def _stored(self, texts: SaidAndAdded, frames_key: str, by: Captioner | None) -> list[ClipEvidence]:
         """All clips with captions: those whose frames were decoded under other caption settings get theirs now."""
@@ -235,6 +279,7 @@ class VideoBuild:
             key=self._story_key,
             clips_hash=frames_key,
             captions_hash=captions_key,
+            readings_hash=readings_key(self._settings),
         )
 
     def _is_told(self) -> bool:

@@ -44,15 +44,16 @@ def pixel_aspect(stream: VideoStream) -> Fraction:
 class Converters:
     """The scalers of one reader, kept because setting one up costs more than using it."""
 
-    __slots__ = ("rgb", "small")
+    __slots__ = ("luma", "rgb", "small")
 
     def __init__(self) -> None:
         self.small = VideoReformatter()
+        self.luma = VideoReformatter()
         self.rgb = VideoReformatter()
 
 
 class Frame:
-    """One decoded picture; valid while `measure` runs, because the reader lets go of it afterwards.
+    """One decoded picture. The reader lets go of it after `measure`; whoever needs it longer keeps `held` of it.
 
     Attributes:
         pts: the picture's own time in ticks of the stream. time_ms: the same as published.
@@ -94,6 +95,23 @@ class Frame:
             self._small = np.ascontiguousarray(upright.transpose(1, 2, 0))
         return self._small
 
+    def luma(self, width: int, height: int) -> NDArray[np.uint8]:
+        """`[height, width]` full-range brightness of the displayed picture at this size; HDR as ordinary brightness."""
+        turned = self._turns % 2
+        scaled = self._converters.luma.reformat(
+            self._picture,
+            height if turned else width,
+            width if turned else height,
+            "gray",
+            dst_color_range=_FULL_RANGE,
+            interpolation=_AREA,
+            threads=1,
+        )
+        pixels = np.asarray(scaled.to_ndarray(), dtype=np.uint8)
+        if colour.is_hdr(self._picture.color_trc):
+            pixels = colour.luma_table(int(self._picture.color_trc))[pixels]
+        return np.ascontiguousarray(np.rot90(pixels, self._turns))
+
     def rgb(self, short_side: int | None = None) -> NDArray[np.uint8]:
         """`[H, W, 3]` 8-bit RGB, upright, square pixels, HDR tone-mapped to BT.709.
 
@@ -110,6 +128,21 @@ class Frame:
         if hdr:
             pixels = colour.tone_map_rgb(np.asarray(pixels, dtype=np.uint16), int(self._picture.color_trc))
         return np.ascontiguousarray(np.rot90(np.asarray(pixels, dtype=np.uint8), self._turns))
+
+    def held(self, long_side: int) -> Frame:
+        """This picture for later, reduced where its longer side has more than `long_side` pixels."""
+        picture = self._picture
+        longer = max(picture.width, picture.height)
+        if longer > long_side:
+            width, height = (
+                max(2, round(side * long_side / longer / 2) * 2) for side in (picture.width, picture.height)
+            )
+            picture = VideoReformatter().reformat(picture, width, height, interpolation=_AREA, threads=1)
+        held = Frame(picture, self.pts, self.time_ms, aspect=self._aspect)
+        held._turns = self._turns  # a scaled picture has lost its display matrix
+        width = picture.width if self._aspect == 1 else max(1, round(picture.width * self._aspect))
+        held.width, held.height = (picture.height, width) if self._turns % 2 else (width, picture.height)
+        return held
 
     def _size(self, short_side: int | None) -> tuple[int, int]:
         """Width and height before rotation."""

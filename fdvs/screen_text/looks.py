@@ -42,20 +42,17 @@ class Look:
 def looks_of(readings: Iterable[Reading]) -> list[Look]:
     """The looks of one video, in time order.
 
-    A `same` stretch makes the look before it last longer; after a `skipped` one nothing is known until the next look.
+    A `same` stretch makes the look before it last longer, also over stretches that were not looked at: what stood
+    before and after them stood through them.
     """
     looks: list[Look] = []
-    known = False
     for reading in readings:
         if reading.outcome in ("read", "no_text"):
             looks.append(Look(reading.span, reading.time_ms, cleaned(reading.lines)))
-            known = True
-        elif reading.outcome == "skipped":
-            known = False
-            if looks:
-                looks[-1] = replace(looks[-1], sure=False)
-        elif known:
-            looks[-1] = replace(looks[-1], span=Span(looks[-1].span.start_ms, reading.span.end_ms))
+        elif looks and reading.outcome == "skipped":
+            looks[-1] = replace(looks[-1], sure=False)
+        elif looks:
+            looks[-1] = replace(looks[-1], span=Span(looks[-1].span.start_ms, reading.span.end_ms), sure=True)
     return looks
 
 

@@ -8,6 +8,12 @@ from typing import Any
 
 from fdvs.records import Span
 
+# What reads: goes into the key under which readings are stored.
+DETECTOR, RECOGNISER = "PP-OCRv6_det_small", "PP-OCRv6_rec_small"
+MODEL = f"{DETECTOR} + {RECOGNISER}"
+# Raise it when other pictures are chosen or read otherwise, so that films are read anew.
+READING_VERSION = 1
+
 
 @dataclass(frozen=True, slots=True)
 class ReadLine:
@@ -25,11 +31,12 @@ class Reading:
 
     Attributes:
         span: from the stretch's first sample to the first sample that looks different, or to the end of the clip.
-        time_ms: the sample that was read (the stretch's last); -1 where none was.
+        time_ms: the sample that was read (the stretch's last); in a `skipped` stretch one in which text was seen and
+            not read; else -1.
         lines: what was read, in the reader's order; empty where there is no text or nothing was read.
-        outcome: `read`: the reader looked at it; `same`: looks like the stretch before it (maybe in an earlier clip),
-            whose lines still stand; `no_text`: the detector saw no text in it; `skipped`: not looked at, for a
-            limit on how much is read.
+        outcome: `read`: the reader looked at it; `same`: its text is that of the last stretch before it that was
+            looked at (maybe in an earlier clip), untouched; `no_text`: looked at, and no text was found; `skipped`:
+            not looked at, or not read, for a limit on how much is (see `gate`).
     """
 
     span: Span

@@ -55,6 +55,12 @@ class ImportRows(SearchRows):
             raise NotFoundError(f"{self.video(video_id).name} has no story yet")
         return str(found[0]), str(found[1])
 
+    def told_readings(self, video_id: str) -> str:
+        """The readings hash that a video's story was told from; empty where nothing was read for it."""
+        with self.reading() as db:
+            found = db.execute("SELECT readings_hash FROM stories WHERE video_id = ?", (video_id,)).fetchone()
+        return "" if found is None else str(found[0])
+
     def told_clips(self, video_id: str) -> list[ClipRow]:
         """The clips a video's story was told from, with their captions."""
         return self.stored_clips(video_id, *self.told_from(video_id))

@@ -19,9 +19,9 @@ class Store(ShotRows, ImportRows):
     committed clip by clip; what was committed survives a killed process.
 
     Open it with `Store.open(folder, create=…)` or `Store.in_memory()`; close it, or use it as a context manager. The
-    operations: paths (`paths.py`), videos, marks and status (`videos.py`), clips and captions (`clips.py`), stories
-    (`stories.py`), what search needs (`search_rows.py`), captions made elsewhere (`imports.py`), signs of shot
-    borders (`shots.py`).
+    operations: paths (`paths.py`), videos, marks and status (`videos.py`), clips and captions (`clips.py`), readings of
+    the screen (`readings.py`), stories (`stories.py`), what search needs (`search_rows.py`), captions made elsewhere
+    (`imports.py`), signs of shot borders (`shots.py`).
     """
 
     def forget(self, video_id: str) -> tuple[Path, ...]:

@@ -19,8 +19,9 @@ from fdvs.records import (
     StoryRecord,
     VideoLanguages,
 )
-from fdvs.store.clips import ClipRow, ClipRows
+from fdvs.store.clips import ClipRow
 from fdvs.store.migrations import search_terms
+from fdvs.store.readings import ReadingRows
 from fdvs.store.rows import (
     group_column,
     group_value,
@@ -39,7 +40,7 @@ STORY_STAGE = "story"
 EXPORTED = "exported"  # clips and captions hash of a story that came from a file
 
 
-class StoryRows(ClipRows):
+class StoryRows(ReadingRows):
     """Operations on stories."""
 
     def put_story(
@@ -53,6 +54,7 @@ class StoryRows(ClipRows):
         model: str,
         clips_hash: str,
         captions_hash: str,
+        readings_hash: str = "",
         duplicates: Sequence[DuplicateGroup] = (),
         languages: VideoLanguages = NO_LANGUAGES,
     ) -> None:
@@ -64,7 +66,8 @@ class StoryRows(ClipRows):
             settings: the content settings, as exported with the story.
             nodes: the tree in pre-order.
             vectors: {node id: float32 [D]} by the text encoder `model`; a node without text needs none.
-            clips_hash, captions_hash: which stored clips and captions the story was told from.
+            clips_hash, captions_hash, readings_hash: which stored clips, captions and readings of the screen the story
+                was told from.
             languages: of its speech and of the text on the screen.
 
         Raises:
@@ -75,8 +78,9 @@ class StoryRows(ClipRows):
             db.execute("DELETE FROM stories WHERE video_id = ?", (video_id,))
             db.execute("DELETE FROM marks WHERE video_id = ? AND stage = ?", (video_id, STORY_STAGE))
             db.execute(
-                "INSERT INTO stories VALUES (?, ?, ?, ?, ?)",
-                (video_id, story_hash, clips_hash, captions_hash, json_column(settings)),
+                "INSERT INTO stories (video_id, story_hash, clips_hash, captions_hash, settings_json, readings_hash) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (video_id, story_hash, clips_hash, captions_hash, json_column(settings), readings_hash),
             )
             keys = {node.id: _put_node(db, video_id, position, node) for position, node in enumerate(nodes)}
             _put_vectors(db, keys, vectors, model)

@@ -133,7 +133,11 @@ def test_no_hit_and_an_empty_library_are_0(world: World, own_library: Path) -> N
     assert done("ask", "What is red?", "--json", "-L", own_library).json["abstained"] is True
 
 
-def test_on_screen_text_is_refused_in_words(world: World, tmp_path: Path) -> None:
-    ended = fdvs("build", world.films, "--screen-text", "on", "-L", tmp_path / "library")
+def test_a_missing_reader_of_screen_text_is_said_before_any_work(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fdvs.batch.build.find_spec", lambda name: None)
+    ended = fdvs("build", world.films, "-L", tmp_path / "library")
     assert ended.code == 1
-    assert "on-screen text is not read yet" in ended.err
+    assert "needs rapidocr: pip install rapidocr, or use --screen-text off" in ended.err
+    assert fdvs("build", world.films, "--screen-text", "off", "--dry-run", "-L", tmp_path / "library").code == 0

@@ -57,8 +57,13 @@ def test_page_interrupted_for_a_moment_is_one_page() -> None:
 
 
 def test_what_was_not_looked_at_is_not_claimed() -> None:
-    (page,) = pages(look(0, 5, line("Only seen at the start", 400)), skipped(5, 12), same(12, 15), look(15, 20))
+    (page,) = pages(look(0, 5, line("Only seen at the start", 400)), skipped(5, 12), look(12, 20))
     assert page.span == Span(0, 5_000)
+
+
+def test_what_stands_before_and_after_a_gap_stands_through_it() -> None:
+    (page,) = pages(look(0, 5, line("Beside a moving head", 400)), skipped(5, 8), same(8, 10), look(10, 20))
+    assert page.span == Span(0, 10_000)
 
 
 def test_film_without_text_has_no_pages() -> None:
