@@ -97,12 +97,8 @@ def test_more_text_than_may_be_read_is_told_with_its_time_and_read_later(eyes: K
 
 
 def test_going_on_from_a_stored_state_gives_what_an_uninterrupted_run_gives(eyes: KnowingEyes) -> None:
-    clips: list[list[tuple[str, ...]]] = [
-        [("A",)] * 3,
-        [("A",), ("A", "Second line of it")],
-        [()] * 4,
-        [("A", "Second line of it")] * 2,
-    ]
+    both = ("A", "Second line of it")
+    clips: list[list[tuple[str, ...]]] = [[("A",)] * 3, [("A",), both], [()] * 4, [both] * 2]
 
     def run(*, interrupted: bool) -> list[tuple[Reading, ...]]:
         watch, start, made = TextWatch(WatchState(), lambda: eyes), 0, []
