@@ -208,6 +208,8 @@ def caption_clip(
 def clip_evidence(row: ClipRow) -> ClipEvidence:
     """What the tree needs of a stored clip."""
     facts = None if row.facts is None else PictureFacts.from_json(row.facts)
+    if facts is not None and facts.times_ms == row.clip.sampled_ms:
+        facts = replace(facts, times_ms=row.clip.sampled_ms)  # kept once: films of many hours have thousands of clips
     return ClipEvidence(row.clip, row.captions or (), row.picture, facts)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from fdvs.redundancy.alignment import LINK_SIMILARITY, Alignment, Track, align, track_of
 from fdvs.redundancy.layout import SKETCH, Layouts, is_telling, sketch_radius, sketches
 from fdvs.redundancy.links import links_of
-from fdvs.redundancy.near import near
+from fdvs.redundancy.near import GrowingNear
 from fdvs.redundancy.pictures import compare
 from fdvs.store.library import Store
 
@@ -48,7 +48,7 @@ def _shared_by(store: Store, told: Mapping[str, str], new: Sequence[str]) -> lis
 
     @lru_cache(maxsize=TRACKS_KEPT)
     def track(video_id: str) -> Track:
-        clips = store.clip_layouts(video_id, told[video_id])
+        clips = list(store.each_clip_layouts(video_id, told[video_id]))
         times = np.array([time for clip, _ in clips for time in clip.sampled_ms], np.int64)
         layouts = np.concatenate([layouts for _, layouts in clips])
         return track_of(video_id, store.video(video_id).duration_ms, times, layouts)
@@ -87,7 +87,7 @@ def _like_any(store: Store, told: Mapping[str, str], batch: Sequence[tuple[str, 
         return set()
     layouts = np.concatenate([layouts for _, layouts in batch])
     owners = np.repeat(np.arange(len(batch)), [len(layouts) for _, layouts in batch])
-    search = near(SKETCH, sketch_radius(LINK_SIMILARITY), expected=frames)
+    search = GrowingNear(SKETCH, sketch_radius(LINK_SIMILARITY))
     search.add(sketches(layouts))
     pairs = set()
     for other, clips_hash in sorted(told.items()):

@@ -36,7 +36,9 @@ def tell(
         key: what the story was made from (`freshness.story_key`); marked as done last.
         clips_hash, captions_hash, readings_hash: the stored clips, captions and readings behind `evidence`.
     """
-    clips = [ClipLayouts(clip, layouts) for clip, layouts in store.clip_layouts(video.id, clips_hash)]
+    known = {one.clip: one.clip for one in evidence}  # the same records again would be kept twice
+    layouts = store.each_clip_layouts(video.id, clips_hash)
+    clips = (ClipLayouts(known.get(clip, clip), of_clip) for clip, of_clip in layouts)
     languages = languages_of(caption for one in evidence for caption in one.captions)
     encoder = Remembering(encoder)
     repeats = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -112,7 +113,10 @@ def _lists(value: Any) -> Any:
 
 
 def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+    """Tuples for lists. Names are few, told of thousands of clips, and each is kept once."""
+    if isinstance(value, list):
+        return tuple(map(_tuples, value))
+    return sys.intern(value) if isinstance(value, str) else value
 
 
 _DEFAULTS: dict[str, Any] = {item.name: item.default for item in fields(PictureFacts)}

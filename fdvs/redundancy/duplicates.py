@@ -7,7 +7,7 @@ with the first showing, so that groups do not drift from like to like.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -18,7 +18,7 @@ from fdvs.errors import ShapeError
 from fdvs.records import Clip, DuplicateGroup, DuplicateMember, Span
 from fdvs.redundancy.layout import Layouts
 from fdvs.redundancy.near import Near
-from fdvs.redundancy.pictures import pictures_of
+from fdvs.redundancy.pictures import BLOCK_FRAMES, Pictures, Shown
 from fdvs.redundancy.report import CLIP_RULE, STRETCH_RULE, frame_id
 
 AWAY_MS = 2000  # what is gone for less has not come back: it moved for a moment
@@ -50,14 +50,15 @@ class _Stretch:
 
 
 def find_repeats(
-    clips: Sequence[ClipLayouts], threshold: float, *, search: Near | None = None
+    clips: Iterable[ClipLayouts], threshold: float, *, search: Near | None = None
 ) -> tuple[DuplicateGroup, ...]:
     """Groups of clips, and of stretches of clips, that show the same; in the order of their representatives.
 
     Args:
-        clips: of one video, in time order. One without pictures takes no part, nor does a black or flat picture.
+        clips: of one video, in time order; of their layouts only first showings are kept. A clip without pictures
+            takes no part, nor does a black or flat picture.
         threshold: frames at least this similar show the same picture.
-        search: as in `pictures_of`.
+        search: as in `Pictures`.
 
     Returns:
         A member or representative that is a whole clip has the clip's id and span, a stretch the id of its first frame
@@ -65,17 +66,15 @@ def find_repeats(
         picture's first showing; its rule is `same_picture`, for a stretch `same_picture_in_part`. What merely lasts
         past the end of its clip, and fills no other clip, is no group.
     """
-    if not clips:
-        return ()
-    shown = pictures_of(np.concatenate([item.layouts for item in clips]), threshold, search=search)
-    edges = np.cumsum([0, *(len(item.layouts) for item in clips)])
+    film, shown = _shown(clips, Pictures(threshold, search=search))
+    edges = np.cumsum([0, *(len(clip.sampled_ms) for clip in film)])
     numbers, first_rows = np.unique(shown.picture, return_index=True)
     homes = np.searchsorted(edges, first_rows[numbers >= 0], side="right") - 1  # of each picture
     repeats: dict[int, list[_Stretch]] = {}
-    for index, item in enumerate(clips):
+    for index, clip in enumerate(film):
         rows = slice(int(edges[index]), int(edges[index + 1]))
         for stretch in _stretches(index, shown.picture[rows], shown.similarity[rows], homes):
-            enough = stretch.stop - stretch.start >= MIN_FRAMES or _is_whole(stretch, item.clip)
+            enough = stretch.stop - stretch.start >= MIN_FRAMES or _is_whole(stretch, clip)
             if stretch.home != index and enough:
                 repeats.setdefault(stretch.home, []).append(stretch)
     groups = []
@@ -84,10 +83,33 @@ def find_repeats(
         for shared, parts in _joined(members):
             places = np.flatnonzero(np.isin(pictures, list(shared))).tolist()
             first = _Stretch(home, home, places[0], places[-1] + 1, shared, 1.0)
-            group = _group(clips, first, parts)
+            group = _group(film, first, parts)
             if any(member.rule == CLIP_RULE for member in group.members) or _returns(group):
                 groups.append(group)
     return tuple(groups)
+
+
+def _shown(clips: Iterable[ClipLayouts], pictures: Pictures) -> tuple[list[Clip], Shown]:
+    """The clips, and what the samples of all of them show, one after the other. Layouts are let go some at a time."""
+    film: list[Clip] = []
+    found: list[Shown] = []
+    waiting: list[Layouts] = []
+
+    def look() -> None:
+        if waiting:
+            found.append(pictures.show(np.concatenate(waiting)))
+            waiting.clear()
+
+    for item in clips:
+        film.append(item.clip)
+        if len(item.layouts):
+            waiting.append(item.layouts)
+        if sum(map(len, waiting)) >= BLOCK_FRAMES:
+            look()
+    look()
+    picture = [np.empty(0, np.int64), *(one.picture for one in found)]
+    similarity = [np.empty(0), *(one.similarity for one in found)]
+    return film, Shown(np.concatenate(picture), np.concatenate(similarity))
 
 
 def _returns(group: DuplicateGroup) -> bool:
@@ -127,12 +149,12 @@ def _joined(stretches: Sequence[_Stretch]) -> list[tuple[frozenset[int], list[_S
     return sorted(joined, key=lambda part: min(part[0]))
 
 
-def _group(clips: Sequence[ClipLayouts], first: _Stretch, repeats: Sequence[_Stretch]) -> DuplicateGroup:
-    home = clips[first.clip].clip
+def _group(film: Sequence[Clip], first: _Stretch, repeats: Sequence[_Stretch]) -> DuplicateGroup:
+    home = film[first.clip]
     representative_id, representative_span = _named(home, first)
     members = []
     for stretch in sorted(repeats, key=lambda one: (one.clip, one.start)):
-        clip = clips[stretch.clip].clip
+        clip = film[stretch.clip]
         member_id, span = _named(clip, stretch)
         rule = CLIP_RULE if _is_whole(stretch, clip) else STRETCH_RULE
         members.append(DuplicateMember(member_id, clip.video_id, span, stretch.similarity, rule))

@@ -12,11 +12,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fdvs.redundancy.growing import GrowingRows
+
 Points = NDArray[np.float32]  # [N, D]
 Rows = NDArray[np.int64]
 
 SLACK = 1e-4  # on squared distances of points of length 1, far above what float32 loses
-BLOCK = 8192  # points that are compared at once: bounds the memory, not the result
+BLOCK = 2048  # points that are compared at once: bounds the memory, not the result
 FAISS_PAYS_FROM = 20_000  # points; below, loading it costs more than it saves
 
 
@@ -34,23 +36,21 @@ class NumpyNear:
 
     def __init__(self, dimension: int, radius: float) -> None:
         self._limit = radius * radius + SLACK
-        self._points = np.empty((0, dimension), np.float32)
-        self._count = 0
+        self._points = GrowingRows(dimension, np.float32)
+
+    @property
+    def points(self) -> Points:
+        """All of them, in the order they were added."""
+        return self._points.rows
 
     def add(self, points: Points) -> None:
-        needed = self._count + len(points)
-        if needed > len(self._points):
-            grown = np.empty((max(needed, 2 * len(self._points), 1024), self._points.shape[1]), np.float32)
-            grown[: self._count] = self._points[: self._count]
-            self._points = grown
-        self._points[self._count : needed] = points
-        self._count = needed
+        self._points.add(points)
 
     def pairs(self, queries: Points) -> tuple[Rows, Rows]:
         found = [(np.empty(0, np.int64), np.empty(0, np.int64))]
         squares = np.sum(queries * queries, axis=1)
-        for start in range(0, self._count, BLOCK):
-            points = self._points[start : min(start + BLOCK, self._count)]
+        for start in range(0, len(self._points), BLOCK):
+            points = self.points[start : start + BLOCK]
             distances = queries @ points.T
             distances *= -2
             distances += squares[:, None]
@@ -82,8 +82,24 @@ class FaissNear:
         return rows[order], positions[order]
 
 
-def near(dimension: int, radius: float, *, expected: int) -> Near:
-    """A search among about `expected` points: FAISS where it is installed and pays, NumPy otherwise."""
-    if expected >= FAISS_PAYS_FROM and importlib.util.find_spec("faiss") is not None:
-        return FaissNear(dimension, radius)
-    return NumpyNear(dimension, radius)
+class GrowingNear:
+    """NumPy while points are few; FAISS, where it is installed, as soon as they are so many that loading it pays."""
+
+    def __init__(self, dimension: int, radius: float) -> None:
+        self._dimension, self._radius = dimension, radius
+        self._few: NumpyNear | None = NumpyNear(dimension, radius)
+        self._search: Near = self._few
+
+    def add(self, points: Points) -> None:
+        self._search.add(points)
+        if self._few is not None and len(self._few.points) >= FAISS_PAYS_FROM and _has_faiss():
+            self._search = FaissNear(self._dimension, self._radius)
+            self._search.add(self._few.points)
+            self._few = None
+
+    def pairs(self, queries: Points) -> tuple[Rows, Rows]:
+        return self._search.pairs(queries)
+
+
+def _has_faiss() -> bool:
+    return importlib.util.find_spec("faiss") is not None

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fdvs.redundancy.layout import SKETCH, Layouts, is_telling, similarities, sketch_radius, sketches
-from fdvs.redundancy.near import SLACK, Near, Points, Rows, near
+from fdvs.redundancy.growing import GrowingRows
+from fdvs.redundancy.layout import SIZE, SKETCH, Layouts, is_telling, similarities, sketch_radius, sketches
+from fdvs.redundancy.near import SLACK, GrowingNear, Near, Points, Rows
 
-BLOCK_FRAMES = 512
-BLOCK_PAIRS = 4096
+# Both bound the memory, not the result.
+BLOCK_FRAMES = 256
+BLOCK_PAIRS = 512
 NO_PICTURE = -1
 
 
@@ -28,32 +30,48 @@ class Shown:
     similarity: NDArray[np.float64]
 
 
-def pictures_of(layouts: Layouts, threshold: float, *, search: Near | None = None) -> Shown:
-    """Give every frame the most similar of the pictures before it (of equals the earliest), or make it a new one.
+class Pictures:
+    """The pictures of a film so far: each is known by the layout of its first showing.
 
-    Frames are compared with first showings only. So two frames of one picture may differ by more than the threshold
-    allows, but neither differs so from what the picture first was.
-
-    Args:
-        layouts: `[N, 288]` in time order.
-        threshold: the least similarity to a picture's first showing.
-        search: an empty search of radius `sketch_radius(threshold)`; default: chosen by the number of frames.
+    A frame shows the most similar of the pictures before it (of equals the earliest), or a new one. Frames are
+    compared with first showings only. So two frames of one picture may differ by more than the threshold allows, but
+    neither differs so from what the picture first was.
     """
-    shown = Shown(np.full(len(layouts), NO_PICTURE), np.zeros(len(layouts)))
-    found = search or near(SKETCH, sketch_radius(threshold), expected=len(layouts))
-    firsts = np.empty(0, np.int64)  # row of each picture's first showing
-    for start in range(0, len(layouts), BLOCK_FRAMES):
-        rows = start + np.flatnonzero(is_telling(layouts[start : start + BLOCK_FRAMES]))
-        if not len(rows):
-            continue
-        block = layouts[rows]
+
+    def __init__(self, threshold: float, *, search: Near | None = None) -> None:
+        """Args:
+        threshold: the least similarity to a picture's first showing.
+        search: an empty search of radius `sketch_radius(threshold)`; default: by the number of pictures.
+        """
+        self._threshold = threshold
+        self._firsts = GrowingRows(SIZE, np.uint8)
+        self._search = search or GrowingNear(SKETCH, sketch_radius(threshold))
+
+    def show(self, layouts: Layouts) -> Shown:
+        """What the next frames show: `[N, 288]`, later than all before and in time order.
+
+        However the frames of a film are cut into calls, they show the same; what is not a first showing is forgotten.
+        """
+        shown = Shown(np.full(len(layouts), NO_PICTURE, np.int64), np.zeros(len(layouts)))
+        for start in range(0, len(layouts), BLOCK_FRAMES):
+            rows = start + np.flatnonzero(is_telling(layouts[start : start + BLOCK_FRAMES]))
+            if len(rows):
+                seen = self._show_telling(layouts[rows])
+                shown.picture[rows], shown.similarity[rows] = seen.picture, seen.similarity
+        return shown
+
+    def _show_telling(self, block: Layouts) -> Shown:
         points = sketches(block)
-        seen = _most_similar(block, layouts, firsts, *found.pairs(points))
-        new = _new_pictures(block, points, seen, threshold, len(firsts))
-        firsts = np.concatenate([firsts, rows[new]])
-        found.add(points[new])
-        shown.picture[rows], shown.similarity[rows] = seen.picture, seen.similarity
-    return shown
+        seen = _most_similar(block, self._firsts.rows, *self._search.pairs(points))
+        new = _new_pictures(block, points, seen, self._threshold, len(self._firsts))
+        self._firsts.add(block[new])
+        self._search.add(points[new])
+        return seen
+
+
+def pictures_of(layouts: Layouts, threshold: float) -> Shown:
+    """What all frames of a film show; `[N, 288]` in time order."""
+    return Pictures(threshold).show(layouts)
 
 
 def compare(one: Layouts, other: Layouts, rows: Rows, positions: Rows) -> NDArray[np.float64]:
@@ -65,10 +83,10 @@ def compare(one: Layouts, other: Layouts, rows: Rows, positions: Rows) -> NDArra
     return np.concatenate(parts) if parts else np.empty(0)
 
 
-def _most_similar(block: Layouts, layouts: Layouts, firsts: Rows, rows: Rows, pictures: Rows) -> Shown:
+def _most_similar(block: Layouts, firsts: Layouts, rows: Rows, pictures: Rows) -> Shown:
     """For every frame of a block the most similar known picture; no picture where none is near."""
     picture, alike = np.full(len(block), NO_PICTURE), np.zeros(len(block))
-    found = compare(block, layouts, rows, firsts[pictures])
+    found = compare(block, firsts, rows, pictures)
     order = np.lexsort((pictures, -found, rows))
     best = order[np.unique(rows[order], return_index=True)[1]]
     picture[rows[best]], alike[rows[best]] = pictures[best], found[best]

@@ -44,7 +44,7 @@ class ClipRow:
     `ordinal` counts from 0 in time order. `picture` is the clip's mean picture vector (float32 [D]) by
     `picture_model`. `captions` is None where the clip was not captioned under the settings asked for, and empty where
     it was and no caption came of it. `warnings` say what was wrong with its pictures. `layouts` are those of its
-    samples (uint8 [T, 288]); only `clip_layouts` reads them, and None leaves what is stored as it is.
+    samples (uint8 [T, 288]); only `each_clip_layouts` reads them, and None leaves what is stored as it is.
     """
 
     ordinal: int
@@ -124,7 +124,7 @@ class ClipRows(VideoRows):
         with self.reading() as db:
             return tuple(caption for _, caption in _captions(db, video_id, clips_hash, captions_hash))
 
-    def clip_layouts(self, video_id: str, clips_hash: str) -> list[tuple[Clip, NDArray[np.uint8]]]:
+    def each_clip_layouts(self, video_id: str, clips_hash: str) -> Iterator[tuple[Clip, NDArray[np.uint8]]]:
         """The clips under `clips_hash` by ordinal, each with the layouts of its samples; without those that have none.
 
         Raises:
@@ -136,11 +136,9 @@ class ClipRows(VideoRows):
                 "WHERE video_id = ? AND clips_hash = ? AND layouts IS NOT NULL ORDER BY ordinal",
                 (video_id, clips_hash),
             )
-            found = []
             for clip_id, start_ms, end_ms, keyframe_ms, sampled, layouts in rows:
                 clip = Clip(clip_id, video_id, Span(start_ms, end_ms), keyframe_ms, tuple(json.loads(sampled)))
-                found.append((clip, layouts_value(layouts, len(clip.sampled_ms))))
-        return found
+                yield clip, layouts_value(layouts, len(clip.sampled_ms))
 
     def thumbnail_path(self, clip_id: str) -> Path | None:
         """The clip's thumbnail file, or None where there is none."""

@@ -24,6 +24,7 @@ _WEIGHTS = {"seen": 0.6, "text": 0.3, "subject": 0.6, "pause": 0.2}
 _NEAR_MS, _NEAR_CLIPS = 12_000, 8  # how far either side of a border is searched for a picture that comes back
 _NOTHING_ALIKE = 0.5  # cosine; shots of one place and action measure more on real films, another place less
 _ADJACENT_SHARE = 0.4  # the rest is the contextual comparison of a few items on either side
+_BLOCK = 256  # items compared at once: bounds the memory, not the result
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +143,19 @@ def _merge(
 ) -> NDArray[np.float32] | None:
     if rows is None:
         return None
-    sums = np.add.reduceat(rows * lengths[:, None], starts, axis=0, dtype=np.float64)
-    norms = np.linalg.norm(sums, axis=1, keepdims=True)
-    unit: NDArray[np.float64] = np.divide(sums, norms, out=np.zeros_like(sums), where=norms > 1e-12)
-    return unit.astype(np.float32)
+    merged = np.empty((len(starts), rows.shape[1]), np.float32)
+    stops = np.append(starts[1:], len(rows))
+    first = 0
+    while first < len(starts):
+        last = max(first + 1, int(np.searchsorted(stops, starts[first] + _BLOCK, side="right")))
+        part = slice(int(starts[first]), int(stops[last - 1]))
+        weighted = rows[part] * lengths[part, None]
+        sums = np.add.reduceat(weighted, starts[first:last] - starts[first], axis=0, dtype=np.float64)
+        norms = np.linalg.norm(sums, axis=1, keepdims=True)
+        np.divide(sums, norms, out=sums, where=norms > 1e-12)
+        merged[first:last] = np.where(norms > 1e-12, sums, 0)
+        first = last
+    return merged
 
 
 def _dissimilarity(rows: NDArray[np.float32] | None, window: int, floor: float) -> NDArray[np.float64] | None:
@@ -156,15 +166,27 @@ def _dissimilarity(rows: NDArray[np.float32] | None, window: int, floor: float) 
     """
     if rows is None or len(rows) < 2:
         return None
-    adjacent = 1 - _cosines(rows[:-1], rows[1:])
-    left, right = rows[:-1].copy(), rows[1:].copy()
-    for k in range(1, window):
-        left[k:] += rows[: -1 - k]
-        right[: len(right) - k] += rows[1 + k :]
-    contextual = 1 - _cosines(left, right)
+    adjacent, contextual = np.empty(len(rows) - 1), np.empty(len(rows) - 1)
+    for start in range(0, len(adjacent), _BLOCK):
+        stop = min(start + _BLOCK, len(adjacent))
+        adjacent[start:stop] = 1 - _cosines(rows[start:stop], rows[start + 1 : stop + 1])
+        contextual[start:stop] = 1 - _cosines(*_either_side(rows, start, stop, window))
     adjacent = np.where(np.isnan(adjacent), contextual, adjacent)
     both = _ADJACENT_SHARE * _root(adjacent) + (1 - _ADJACENT_SHARE) * _root(contextual)
     return _scaled(np.concatenate([[np.nan], both]), floor**0.5)
+
+
+def _either_side(
+    rows: NDArray[np.float32], start: int, stop: int, window: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Sums of up to `window` rows before and after each of the borders [start, stop); border i follows item i."""
+    left, right = rows[start:stop].copy(), rows[start + 1 : stop + 1].copy()
+    for k in range(1, window):
+        first = max(k - start, 0)  # borders before it have no k-th item on their left
+        left[first:] += rows[start + first - k : max(stop - k, 0)]
+        beyond = rows[start + 1 + k : stop + 1 + k]
+        right[: len(beyond)] += beyond
+    return left, right
 
 
 def _root(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -124,8 +124,11 @@ def _rows(vectors: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32] 
     some = next((vector for vector in vectors if vector is not None), None)
     if some is None:
         return None
-    empty = np.zeros_like(some, dtype=np.float32)
-    return np.stack([empty if vector is None else vector for vector in vectors]).astype(np.float32)
+    rows = np.zeros((len(vectors), len(some)), np.float32)
+    for row, vector in zip(rows, vectors, strict=True):
+        if vector is not None:
+            row[:] = vector
+    return rows
 
 
 def _signals(clips: Sequence[ClipEvidence], texts: Sequence[str], memory: _Memory, writer: BuiltinWriter) -> Signals:

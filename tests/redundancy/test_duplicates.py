@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from fdvs.records import Clip, DuplicateGroup, Span
 from fdvs.redundancy.duplicates import ClipLayouts, find_repeats
 from fdvs.redundancy.layout import SKETCH, layouts_of, similarities, sketch_radius
 from fdvs.redundancy.near import FaissNear, NumpyNear
-from fdvs.redundancy.pictures import pictures_of
+from fdvs.redundancy.pictures import Pictures, pictures_of
 from tests.redundancy.pictures import Pixels, film, flat, room, with_visitor
 
 SAME = 0.85
@@ -103,6 +103,17 @@ def test_clips_without_pictures_take_no_part() -> None:
     assert find_repeats(film([[], []]), SAME) == ()
 
 
+@pytest.mark.parametrize("size", [1, 7, 300, 1000])
+def test_frames_show_the_same_however_a_film_is_cut_into_calls(size: int) -> None:
+    layouts = np.concatenate([item.layouts for item in random_film(3, 90)])
+    whole = pictures_of(layouts, SAME)
+    pictures = Pictures(SAME)
+    parts = [pictures.show(layouts[start : start + size]) for start in range(0, len(layouts), size)]
+    assert np.concatenate([part.picture for part in parts]).tolist() == whole.picture.tolist()
+    assert np.concatenate([part.similarity for part in parts]).tolist() == whole.similarity.tolist()
+    assert whole.picture.max() >= 11
+
+
 def test_a_clip_needs_one_layout_for_each_sample() -> None:
     clip = Clip("clip-1", "v", Span(0, 1000), 0, (0, 500))
     with pytest.raises(ShapeError, match="wanted"):
@@ -139,24 +150,24 @@ def test_faiss_and_numpy_find_the_same_groups() -> None:
     assert len(by_numpy) > 40
 
 
-def long_film(num_clips: int, kinds: Sequence[Pixels]) -> list[ClipLayouts]:
+def each_of_long_film(num_clips: int, kinds: Sequence[Pixels]) -> Iterator[ClipLayouts]:
+    """One by one, as they come out of a library."""
     layouts = layouts_of(np.stack(kinds))
-    made = []
     for i in range(num_clips):
         start = i * 4000
         rows = layouts[[i % len(kinds)] * 8]
-        times = tuple(start + 500 * j for j in range(8))
-        made.append(ClipLayouts(Clip(f"clip-{i}", "v", Span(start, start + 4000), start, times), rows))
-    return made
+        times = tuple(range(start, start + 4000, 500))
+        yield ClipLayouts(Clip(f"clip-{i}", "v", Span(start, start + 4000), start, times), rows)
 
 
 def test_ten_hours_take_little_memory() -> None:
-    clips = long_film(9000, [room(seed) for seed in range(200)])
-    size_mib = sum(item.layouts.nbytes for item in clips) / 2**20
+    num_clips, kinds = 9000, [room(seed) for seed in range(200)]
+    find_repeats(each_of_long_film(10, kinds), SAME)  # what is loaded once is no memory of the film's
     tracemalloc.start()
-    groups = find_repeats(clips, SAME)
+    groups = find_repeats(each_of_long_film(num_clips, kinds), SAME)
     peak_mib = tracemalloc.get_traced_memory()[1] / 2**20
     tracemalloc.stop()
     assert len(groups) == 200
-    assert sum(len(group.members) for group in groups) == 9000 - 200
-    assert peak_mib < 3 * size_mib  # nothing that grows with the square of their number
+    assert sum(len(group.members) for group in groups) == num_clips - 200
+    layouts_mib = num_clips * 8 * 288 / 2**20
+    assert peak_mib < 1.5 * layouts_mib  # most of it clips and stretches; all layouts are never there at once

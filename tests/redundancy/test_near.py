@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from fdvs.redundancy import near as module
-from fdvs.redundancy.near import FaissNear, NumpyNear, Points, near
+from fdvs.redundancy.near import FaissNear, GrowingNear, NumpyNear, Points
 
 
 def points(count: int, seed: int) -> Points:
@@ -52,5 +55,27 @@ def test_faiss_finds_what_numpy_finds() -> None:
     assert len(close) > 1000
 
 
-def test_small_films_do_not_load_faiss() -> None:
-    assert isinstance(near(32, 0.1, expected=1000), NumpyNear)
+def test_a_growing_search_finds_the_same_before_and_after_it_goes_over_to_faiss(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("faiss")
+    monkeypatch.setattr(module, "FAISS_PAYS_FROM", 600)
+    stored, asked = points(1200, 4), points(50, 5)
+    growing, plain = GrowingNear(32, 0.15), NumpyNear(32, 0.15)
+    pairs = []
+    for start in range(0, 1200, 400):
+        for search in (growing, plain):
+            search.add(stored[start : start + 400])
+        pairs.append(len(plain.pairs(asked)[0]))
+        for one, other in zip(growing.pairs(asked), plain.pairs(asked), strict=True):
+            assert one.tolist() == other.tolist()
+    assert 0 < pairs[0] < pairs[1] < pairs[2]
+
+
+def test_few_pictures_do_not_load_faiss() -> None:
+    code = (
+        "import sys; import numpy as np; from fdvs.redundancy.near import GrowingNear; s = GrowingNear(32, 0.1); "
+        "s.add(np.ones((5000, 32), np.float32)); s.pairs(np.ones((9, 32), np.float32)); print('faiss' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "False"
