@@ -191,3 +191,23 @@ def test_mean_and_deviation_are_exact_whatever_the_order(values: list[int]) -> N
     if values:
         assert mean == pytest.approx(np.mean(values))
         assert deviation == pytest.approx(np.std(values), abs=1e-9)
+
+
+@pytest.mark.parametrize("block", [1, 2, 5, 7, 100])
+def test_borders_are_the_same_however_many_are_compared_at_once(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    rows = np.stack([picture(i // 7, 0.3, i) for i in range(60)])
+    rows[11] = 0  # a clip without a picture
+    one = Signals(edges(60), rows, None)
+    groups = [range(0, 1), range(1, 20), range(20, 22), range(22, 60)]
+    wanted, merged = [boundary_strengths(one, window) for window in (1, 2, 3)], one.merged(groups).picture
+    assert merged is not None
+    lone = np.stack([rows[group].sum(axis=0) for group in groups])
+    assert np.allclose(merged, lone / np.linalg.norm(lone, axis=1, keepdims=True), atol=1e-6)
+
+    monkeypatch.setattr("fdvs.stories.signals._BLOCK", block)
+
+    for window, strengths in zip((1, 2, 3), wanted, strict=True):
+        assert boundary_strengths(one, window).tolist() == strengths.tolist()
+    again = one.merged(groups).picture
+    assert again is not None
+    assert again.tolist() == merged.tolist()
