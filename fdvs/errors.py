@@ -56,10 +56,6 @@ class DecodeError(MediaError):
         self.at_ms = at_ms
 
 
-class SeekError(MediaError):
-    """No key frame leads to the wanted time."""
-
-
 class LimitError(MediaError):
     """A limit on frames, pixels, duration or time was exceeded before or while decoding."""
 
@@ -69,10 +65,6 @@ class LimitError(MediaError):
 
 class BackendUnavailableError(FdvsError, ImportError):
     """A named back end cannot run here; the message says which extra to install."""
-
-
-class CaptionError(FdvsError):
-    """A captioner failed as a whole (a single failed clip is an outcome, not an error)."""
 
 
 class IndexMismatchError(FdvsError):
@@ -96,9 +88,3 @@ class NotFoundError(StoreError, KeyError):
 
 class AmbiguousError(StoreError):
     """A name fits several videos; the message lists the candidates."""
-
-
-class JobError(FdvsError):
-    """A batch finished with failures (exit code 3); lists what failed."""
-
-    exit_code = 3

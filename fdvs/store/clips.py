@@ -140,13 +140,6 @@ class ClipRows(VideoRows):
                 clip = Clip(clip_id, video_id, Span(start_ms, end_ms), keyframe_ms, tuple(json.loads(sampled)))
                 yield clip, layouts_value(layouts, len(clip.sampled_ms))
 
-    def thumbnail_path(self, clip_id: str) -> Path | None:
-        """The clip's thumbnail file, or None where there is none."""
-        if self.folder is None or not _FILE_SAFE.fullmatch(clip_id):
-            return None
-        path = self.folder / THUMBNAIL_FOLDER / f"{clip_id}.jpg"
-        return path if path.is_file() else None
-
 
 def _put_clip(db: sqlite3.Connection, clips_hash: str, row: ClipRow, *, has_thumbnail: bool) -> int:
     clip, picture = row.clip, row.picture

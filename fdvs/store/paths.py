@@ -109,38 +109,6 @@ class PathRows(Database):
                 ),
             )
 
-    def set_path_state(
-        self,
-        path: str | os.PathLike[str],
-        state: State,
-        *,
-        error: PathError | None = None,
-        warnings: Sequence[str] = (),
-    ) -> None:
-        """Change state, error and warnings of a recorded path; its fingerprint and video stay."""
-        self._set_state("path = ?", _absolute(path), state, error, warnings)
-
-    def set_video_state(
-        self, video_id: str, state: State, *, error: PathError | None = None, warnings: Sequence[str] = ()
-    ) -> None:
-        """The same for every path of a video: equal bytes share one state."""
-        self._set_state("video_id = ?", video_id, state, error, warnings)
-
-    def _set_state(
-        self, which: str, value: str | bytes, state: State, error: PathError | None, warnings: Sequence[str]
-    ) -> None:
-        with self.writing() as db:
-            db.execute(
-                f"UPDATE paths SET state = ?, error_code = ?, error_message = ?, warnings_json = ? WHERE {which}",  # noqa: S608
-                (str(state), *_error_columns(error), json.dumps(list(warnings)), value),
-            )
-
-    def reset_running(self) -> int:
-        """Paths left `running` by a build that was killed become `pending`; returns how many. Call it when a build
-        starts, before its workers."""
-        with self.writing() as db:
-            return db.execute("UPDATE paths SET state = 'pending' WHERE state = 'running'").rowcount
-
     def find_path(self, path: str | os.PathLike[str]) -> PathRow | None:
         """What is recorded of a path, or None."""
         with self.reading() as db:

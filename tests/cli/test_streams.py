@@ -66,11 +66,11 @@ def test_a_reader_that_was_never_there_is_no_error(world: World) -> None:
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 
-def test_the_installed_command_is_the_same(world: World) -> None:
-    installed = Path(sys.executable).with_name("fdvs")
-    ended = subprocess.run(
-        [installed, "status", "-L", world.library], capture_output=True, text=True, env=environment()
-    )
+@pytest.mark.parametrize(
+    "command", [(Path(sys.executable).with_name("fdvs"),), (sys.executable, "-m", "fdvs")], ids=["installed", "module"]
+)
+def test_other_ways_to_the_command_are_the_same(world: World, command: tuple[str | Path, ...]) -> None:
+    ended = subprocess.run([*command, "status", "-L", world.library], capture_output=True, text=True, env=environment())
     assert ended.returncode == 0
     assert f"{FILM}  done" in ended.stdout
 

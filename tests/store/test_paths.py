@@ -45,30 +45,9 @@ def test_recording_a_path_again_replaces_all_that_was_known() -> None:
     assert (row.state, row.error, row.fingerprint) == (State.PENDING, None, HUGE)
 
 
-def test_changing_the_state_keeps_fingerprint_and_video() -> None:
-    store = Store.in_memory()
-    store.put_video(Video("v", "a", 1))
-    store.record_path("/x", HUGE, "v")
-    store.set_path_state("/x", State.FAILED, error=PathError("timeout", "too slow"), warnings=["w"])
-    row = store.find_path("/x")
-    assert row is not None
-    assert (row.video_id, row.fingerprint, row.error) == ("v", HUGE, PathError("timeout", "too slow"))
-    store.record_path("/y", HUGE, "v")
-    store.set_video_state("v", State.DONE)
-    assert {(row.state, row.error) for row in store.path_rows()} == {(State.DONE, None)}
-
-
 def test_an_unknown_status_code_is_refused() -> None:
     with pytest.raises(InputError, match="known: crashed"):
         PathError("boom", "")
-
-
-def test_running_paths_of_a_killed_build_become_pending() -> None:
-    store = Store.in_memory()
-    for path, state in (("/a", State.RUNNING), ("/b", State.DONE), ("/c", State.RUNNING)):
-        store.record_path(path, state=state)
-    assert store.reset_running() == 2
-    assert [row.state for row in store.path_rows()] == [State.PENDING, State.DONE, State.PENDING]
 
 
 def test_a_file_name_that_is_not_utf8_keeps_its_bytes(tmp_path: Path) -> None:

@@ -102,8 +102,6 @@ def test_thumbnails_lie_beside_the_library_and_cannot_leave_their_folder(tmp_pat
         row = samples.clip_row(video, 0)
         store.put_clip("h", row, thumbnail=b"jpeg")
         assert (tmp_path / "thumbs" / f"{row.clip.id}.jpg").read_bytes() == b"jpeg"
-        assert store.thumbnail_path(row.clip.id) == tmp_path / "thumbs" / f"{row.clip.id}.jpg"
-        assert store.thumbnail_path("../library") is None
         evil = ClipRow(1, replace(row.clip, id="../../evil"))
         with pytest.raises(InputError, match="letters"):
             store.put_clip("h", evil, thumbnail=b"jpeg")
