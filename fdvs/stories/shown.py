@@ -14,16 +14,19 @@ from numpy.typing import NDArray
 from fdvs.captioners.wording import SMALL_BELOW, mean_change, number
 from fdvs.records import CaptionKind, PageKind, ShownPage, ShownStep, Span, clock
 from fdvs.stories.evidence import ClipEvidence
+from fdvs.stories.excerpts import BRIEF_CHARS, QUOTE_CHARS, quoted, some_of, stopped
 from fdvs.stories.lines import OVERLAID, SHOWN, Line, quote, running_text
 from fdvs.stories.words import one_line, same_text_key
 
-_QUOTE_CHARS = 240  # a quote of a page is shortened to whole lines of about so much
-_BRIEF_CHARS = 100  # above the scenes
+_STEPS_CHARS = 360  # the quotes of all steps of a page together; one of many steps still gets `_STEP_CHARS`
+_STEP_CHARS = 120
 _STEPS_NAMED = 8  # steps of a page that builds up, told one by one
 _RETURNS_TOLD = 2  # returns that are told where they happen; more are counted where the page first stands
 _BRIEFLY_MS = 2000  # text that stands shorter is told without its end
 _SLIDE_LINES = 3  # a page without a title is a slide from so many lines on
 _SLIDE_MS = 5000  # a page that stands shorter is words in a picture: a film's title, a sign
+_CROWDED = 20  # text without a heading is no slide but a crowded page from so many lines on: only some are named
+_LARGE = 50  # of text in a moving picture only letters so high, in thousandths of it, can be its title
 _WHOLE = 0.95  # share of the film from which words over the picture stand "for the whole film"
 _LATE = 0.75  # scrolling text that begins later than this share of the film is its credits
 
@@ -106,8 +109,6 @@ class PageTeller:
         for shown in pages:
             if shown.page.repeats in self._first_of:
                 self._returns.setdefault(str(shown.page.repeats), []).append(shown)
-        slides = [s for s in pages if s.is_subject and s.page.kind is PageKind.PAGE and s.page.repeats is None]
-        self._first_slide = slides[0] if slides else None
 
     def lines(self, clips: range, span: Span) -> list[Line]:
         """What is told of pages over some clips: pages that begin there with what they show by the end of `span`,
@@ -130,8 +131,7 @@ class PageTeller:
             return
         back = self._returns.get(page.steps[0].caption_id, [])
         steps = [step for i, step in enumerate(page.steps) if i == 0 or step.start_ms < end_ms]
-        lead = "The" if shown is self._first_slide else "Then the"
-        line = _line(shown, _page_text(shown, steps, self._duration_ms, lead), steps)
+        line = _line(shown, _page_text(shown, steps, self._duration_ms), steps)
         yield replace(
             line,
             returns=tuple((b.page.span.start_ms, b.page.steps[0].caption_id) for b in back[_RETURNS_TOLD:] and back),
@@ -143,7 +143,8 @@ def _added(shown: Shown, start_ms: int, end_ms: int) -> Iterator[Line]:
     """What a page that began before start_ms is built up to until end_ms."""
     steps = [step for step in shown.page.steps[1:] if start_ms <= step.start_ms < end_ms]
     if steps:
-        text = f"{_name(shown)} builds up further: {_steps_text(shown.page, steps)}."
+        verb = "changes" if _is_crowded(shown.page) else "builds up"
+        text = stopped(f"{_name(shown)} {verb} further: {_steps_text(shown.page, steps)}")
         yield replace(_line(shown, text, steps), start_ms=steps[0].start_ms, weight=0.0)
 
 
@@ -154,18 +155,19 @@ def standing(pages: Sequence[Shown], clips: range) -> Shown | None:
 
 def still_standing(shown: Shown, at_ms: int, sources: tuple[str, ...]) -> Line:
     """What there is to say where nothing but a page told before is shown; `sources` are captions of that time."""
-    verb = "goes on" if shown.page.kind is PageKind.SCROLL else "is back" if shown.page.repeats else "still stands"
+    verb = "goes on" if shown.page.kind is PageKind.SCROLL else "is back" if shown.page.repeats else "is still shown"
     text = f"{_name(shown)} {verb} at {clock(at_ms)}."
     return replace(_line(shown, text, ()), plain=text, sources=sources, start_ms=at_ms, weight=0.0)
 
 
 def _line(shown: Shown, text: str, steps: Sequence[ShownStep]) -> Line:
     page = shown.page
+    is_title = page.kind is not PageKind.OVERLAY and (shown.is_subject or _letter_height(page) >= _LARGE)
     return Line(
         text=text,
         plain=running_text(_texts(steps)),
         kind=CaptionKind.SCREEN_TEXT,
-        backend=OVERLAID if page.kind is PageKind.OVERLAY else SHOWN,
+        backend=SHOWN if is_title else OVERLAID,
         sources=tuple(step.caption_id for step in steps),
         start_ms=page.span.start_ms,
         end_ms=page.span.end_ms,
@@ -174,57 +176,71 @@ def _line(shown: Shown, text: str, steps: Sequence[ShownStep]) -> Line:
     )
 
 
+def _letter_height(page: ShownPage) -> int:
+    """Of the largest line, in thousandths of the picture's height."""
+    return max(line.box[3] - line.box[1] for step in page.steps for line in step.lines)
+
+
+def _is_crowded(page: ShownPage) -> bool:
+    return not page.title and max(len(step.lines) for step in page.steps) >= _CROWDED
+
+
 def _name(shown: Shown) -> str:
     page = shown.page
     if page.kind is PageKind.SCROLL:
         return "The scrolling text"
-    return f"The slide {quote(one_line(page.title))}" if page.title else "The slide"
+    if page.title:
+        return f"The slide {quote(one_line(page.title))}"
+    return "The page" if _is_crowded(page) else "The slide"
 
 
 def _return_text(shown: Shown, origin: Shown) -> str:
     page = origin.page
-    what = f"The text {quoted(_texts(page.steps), _BRIEF_CHARS)}"
+    what = f"The text {quoted(_texts(page.steps), BRIEF_CHARS)}"
     if origin.is_subject and page.title:
         what = _name(origin)
     return f"{what} returns until {clock(shown.page.span.end_ms)}, first seen at {clock(page.span.start_ms)}."
 
 
-def _page_text(shown: Shown, steps: Sequence[ShownStep], duration_ms: int, lead: str, limit: int = _QUOTE_CHARS) -> str:
-    """A page's first showing, as far as `steps` go; `lead` is `The` or `Then the`."""
+def _page_text(shown: Shown, steps: Sequence[ShownStep], duration_ms: int, limit: int = QUOTE_CHARS) -> str:
+    """A page's first showing, as far as `steps` go."""
     page = shown.page
     until = f" until {clock(page.span.end_ms)}" if page.span.duration_ms >= _BRIEFLY_MS else ""
     if page.kind is PageKind.OVERLAY:
-        where = " for the whole film" if page.span.duration_ms >= _WHOLE * duration_ms else until
-        return f"The words {quoted(_texts(steps), limit)} stand over the picture{where}."
+        how_long = " for the whole film" if page.span.duration_ms >= _WHOLE * duration_ms else until
+        return f"The words {quoted(_texts(steps), limit)} stay on the screen{how_long}."
     if page.kind is PageKind.SCROLL:
         what = "Credits scroll" if page.span.start_ms >= _LATE * duration_ms else "Text scrolls"
-        return f"{what}{until}, beginning with {quoted(_texts(steps), _BRIEF_CHARS)}."
+        return stopped(f"{what}{until}, beginning with {quoted(_texts(steps), BRIEF_CHARS)}")
     if not shown.is_subject:
-        return f"On screen{until}: {quoted(_texts(steps), limit)}."
-    if page.title:
-        lead = f"{lead} slide {quote(one_line(page.title))}"
-    else:
-        lead = "A slide" if lead == "The" else "Then a slide"
+        return stopped(f"On screen{until}: {quoted(_texts(steps), limit)}")
+    crowded = _is_crowded(page)
+    lead = f"{_name(shown)} is" if page.title else f"A {'crowded page' if crowded else 'slide'} is"
     if len(steps) > 1:
-        return f"{lead} builds up in {number(len(steps))} steps and stands{until}: {_steps_text(page, steps)}."
+        how = "changes" if crowded else "builds up"
+        return stopped(f"{lead} shown{until} and {how}: {_steps_text(page, steps)}")
     body = [text for step in steps for text in _body(page, step)]
-    return f"{lead} stands{until}" + (f": {quoted(body, limit)}." if body else ".")
+    if crowded:
+        return stopped(f"{lead} shown{until}: {some_of(body, 'lines')}")
+    return stopped(f"{lead} shown{until}" + (f": {quoted(body, limit)}" if body else ""))
 
 
 def _brief_text(shown: Shown, duration_ms: int) -> str:
     """A page in short, as it is told above the scenes: however it builds up, as one text."""
     page = shown.page
     whole = replace(page.steps[0], lines=tuple(line for step in page.steps for line in step.lines))
-    return _page_text(shown, [whole], duration_ms, "The", _BRIEF_CHARS)
+    return _page_text(shown, [whole], duration_ms, BRIEF_CHARS)
 
 
 def _steps_text(page: ShownPage, steps: Sequence[ShownStep]) -> str:
     """`first "a", at 0:16 "b", at 0:24 "c"`; what goes beyond `_STEPS_NAMED` is counted."""
     told = [(step, body) for step in steps if (body := _body(page, step))]
-    named = [
-        f"{'first' if step is page.steps[0] else f'at {clock(step.start_ms)}'} {quoted(body, _QUOTE_CHARS // 2)}"
-        for step, body in told[:_STEPS_NAMED]
-    ]
+    limit = max(_STEP_CHARS, _STEPS_CHARS // max(1, len(told)))
+    named = []
+    for step, body in told[:_STEPS_NAMED]:
+        is_first = step is page.steps[0]
+        when, noun = ("first", "lines") if is_first else (f"at {clock(step.start_ms)}", "new lines")
+        named.append(f"{when} {some_of(body, noun) if len(body) >= _CROWDED else quoted(body, limit)}")
     more = len(told) - len(named)
     return ", ".join(named) + (f", and {number(more)} more" if more else "")
 
@@ -237,20 +253,3 @@ def _body(page: ShownPage, step: ShownStep) -> list[str]:
     """The lines of one step that the page's title does not already say."""
     title = f" {same_text_key(page.title)} "
     return [line.text for line in step.lines if f" {same_text_key(line.text)} " not in title]
-
-
-def quoted(lines: Sequence[str], limit: int = _QUOTE_CHARS) -> str:
-    """Lines from the screen as a quote: all of them, or the first that fit into about `limit` characters with the
-    number of those left out. A first line that is too long itself ends at a word, with an ellipsis after the quote."""
-    whole = running_text(lines)
-    if len(whole) <= limit:
-        return quote(whole)
-    count = 1
-    while count < len(lines) and len(running_text(lines[: count + 1])) <= limit:
-        count += 1
-    text = running_text(lines[:count])
-    if len(text) > limit:
-        text = text[:limit].rsplit(" ", 1)[0].rstrip(" /")
-        return f"{quote(text)} …"
-    left = len(lines) - count
-    return f"{quote(text)} and {number(left)} more {'line' if left == 1 else 'lines'}"

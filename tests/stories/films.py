@@ -167,13 +167,14 @@ def page(
     title: str = "",
     kind: PageKind = PageKind.PAGE,
     repeats: ShownPage | None = None,
+    height: int = 50,
 ) -> ShownPage:
-    """A page whose steps are (start, lines)."""
+    """A page whose steps are (start, lines), lines `height` thousandths of the picture high."""
     made = tuple(
         ShownStep(
             at,
             content_id("shown", at, list(lines)),
-            tuple(ShownLine(text, Span(at, end_ms), (0, 0, 500, 50)) for text in lines),
+            tuple(ShownLine(text, Span(at, end_ms), (0, 0, 500, height)) for text in lines),
         )
         for at, lines in steps
     )

@@ -9,10 +9,11 @@ import pytest
 from fdvs.captioners.facts import Change
 from fdvs.records import Level, PageKind, ShownPage, StoryNode
 from fdvs.stories.outline import Paragraph, outline
-from fdvs.stories.shown import quoted, shown_pages, subject_changes
+from fdvs.stories.shown import shown_pages, subject_changes
 from tests.stories.films import build, facts, measured, page, record_of, still_facts
 
 CLIP_MS = 4000
+TEN = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
 def of_level(nodes: tuple[StoryNode, ...], level: Level) -> list[StoryNode]:
@@ -31,7 +32,7 @@ def told(num_clips: int, *pages: ShownPage) -> str:
 
 def test_a_slide_is_told_as_a_slide_and_not_as_a_still_picture() -> None:
     slide = page(0, 16_000, (0, ["Rivers", "Water runs downhill", "and carries sand"]), title="Rivers")
-    assert told(4, slide) == 'The slide "Rivers" stands until 0:16: "Water runs downhill and carries sand".'
+    assert told(4, slide) == 'The slide "Rivers" is shown until 0:16: "Water runs downhill and carries sand".'
 
 
 def test_a_slide_that_builds_up_names_the_time_of_each_step() -> None:
@@ -39,12 +40,11 @@ def test_a_slide_that_builds_up_names_the_time_of_each_step() -> None:
     nodes = build(measured([still_facts] * 6, clip_ms=CLIP_MS, pages=[slide])).nodes
     (scene,) = of_level(nodes, Level.SCENE)
     assert scene.text == (
-        'The slide "Rivers" builds up in three steps and stands until 0:24: at 0:05 "Springs", at 0:13 '
-        '"Deltas / Floods".'
+        'The slide "Rivers" is shown until 0:24 and builds up: at 0:05 "Springs", at 0:13 "Deltas / Floods".'
     )
     assert scene.sentences[0].sources == tuple(step.caption_id for step in slide.steps)
     assert nodes[0].title == "Rivers"
-    assert nodes[0].text == 'The slide "Rivers" stands until 0:24: "Springs / Deltas / Floods".'
+    assert nodes[0].text == 'The slide "Rivers" is shown until 0:24: "Springs / Deltas / Floods".'
 
 
 def test_one_slide_is_one_scene_however_much_is_added_to_it() -> None:
@@ -69,8 +69,8 @@ def test_a_long_slide_that_does_not_change_is_not_told_twice() -> None:
         tuple(still_film(40, page(0, 160_000, (0, ["Rivers", "All of them"]), title="Rivers"))), Level.SCENE
     )
     assert [scene.text for scene in scenes] == [
-        'The slide "Rivers" stands until 2:40: "All of them".',
-        f'The slide "Rivers" still stands at 1:{scenes[1].span.start_ms // 1000 - 60:02d}.',
+        'The slide "Rivers" is shown until 2:40: "All of them".',
+        f'The slide "Rivers" is still shown at 1:{scenes[1].span.start_ms // 1000 - 60:02d}.',
     ]
 
 
@@ -80,7 +80,7 @@ def test_slides_begin_scenes_and_come_after_each_other() -> None:
     nodes = tuple(still_film(10, first, second))
     scenes = of_level(nodes, Level.SCENE)
     assert [(scene.span.start_ms, scene.title) for scene in scenes] == [(0, "Rivers"), (20_000, "Lakes")]
-    assert scenes[1].text == 'Then the slide "Lakes" stands until 0:40: "Shores".'
+    assert scenes[1].text == 'The slide "Lakes" is shown until 0:40: "Shores".'
 
 
 def test_a_page_that_starts_late_in_a_clip_is_told_where_it_stands() -> None:
@@ -109,7 +109,7 @@ def test_a_slide_that_returns_often_is_counted_where_it_first_stands() -> None:
         back = at + 12_000
         pages.append(page(back, back + 12_000, (back, ["Rivers", "Springs"]), title="Rivers", repeats=title))
     text = told(27, title, *pages)
-    assert text.startswith('The slide "Rivers" stands until 0:12: "Springs". This returns 4 times, last at 1:36.')
+    assert text.startswith('The slide "Rivers" is shown until 0:12: "Springs". This returns 4 times, last at 1:36.')
     assert text.count("returns") == 1
 
 
@@ -118,7 +118,7 @@ def test_words_over_the_picture_are_told_once_and_are_no_title() -> None:
     moving = [lambda clip: facts(clip, [Change.MOTION] * 3, region=5)] * 10
     nodes = build(measured(moving, clip_ms=CLIP_MS, pages=[mark])).nodes
     text = " ".join(scene.text for scene in of_level(nodes, Level.SCENE))
-    assert text.count('The words "Copyright by Nobody" stand over the picture for the whole film.') == 1
+    assert text.count('The words "Copyright by Nobody" stay on the screen for the whole film.') == 1
     assert all("Copyright" not in node.title for node in nodes if node.level is not Level.CLIP)
     assert len(of_level(nodes, Level.SCENE)) == 1
 
@@ -150,11 +150,37 @@ def test_words_that_stand_for_seconds_only_are_no_slide() -> None:
     assert len(of_level(tuple(still_film(6, card)), Level.SCENE)) == 1
 
 
-def test_a_quote_is_shortened_to_whole_lines_and_says_by_how_many() -> None:
-    lines = ["Alpha beta", "Gamma delta", "Epsilon zeta"]
-    assert quoted(lines) == '"Alpha beta / Gamma delta / Epsilon zeta"'
-    assert quoted(lines, 25) == '"Alpha beta / Gamma delta" and one more line'
-    assert quoted(["Alpha beta gamma delta"], 12) == '"Alpha beta" …'
+def test_a_crowded_page_is_named_by_a_few_of_its_lines_and_said_to_change() -> None:
+    cats = [f"cat number {word}" for word in TEN]
+    dogs = [f"dog number {word}" for word in TEN]
+    crowded = page(0, 40_000, (0, cats * 2), (20_000, dogs * 2))
+    text = told(10, crowded)
+    assert text.startswith('A crowded page is shown until 0:40 and changes: first about 20 lines, among them "cat ')
+    assert ', at 0:20 about 20 new lines, among them "dog ' in text
+    assert len(text) < 320
+
+
+def test_the_quotes_of_a_few_steps_are_longer_than_those_of_many() -> None:
+    long = [
+        "Water runs downhill wherever it can and takes the sand along",
+        "until it is too slow to carry it any more,",
+    ]
+    two = page(0, 24_000, (0, [*long, "which makes a delta out of a river mouth"]), (8000, ["Floods"]), title="")
+    assert "river mouth" in told(6, two)
+
+
+def test_a_quote_that_ends_a_sentence_needs_no_second_full_stop() -> None:
+    slide = page(0, 16_000, (0, ["Rivers", "Water runs downhill."]), title="Rivers")
+    assert told(4, slide) == 'The slide "Rivers" is shown until 0:16: "Water runs downhill."'
+
+
+def test_small_words_in_a_moving_picture_are_told_but_are_no_title() -> None:
+    moving = [lambda clip: facts(clip, [Change.MOTION] * 3, share=0.3)] * 8
+    for height, is_title in ((20, False), (90, True)):
+        sign = page(9000, 14_000, (9000, ["Bakery"]), title="Bakery", height=height)
+        (film, *_) = build(measured(moving, clip_ms=CLIP_MS, pages=[sign])).nodes
+        assert 'On screen until 0:14: "Bakery".' in film.text
+        assert (film.title == "Bakery") is is_title
 
 
 def test_every_caption_of_a_page_is_found_in_the_clip_in_which_it_starts() -> None:
