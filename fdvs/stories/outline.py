@@ -39,8 +39,7 @@ def honest_line(record: StoryRecord) -> str | None:
 
     Clips that added captions tell of are not counted as without.
     """
-    captions = record.settings.get("captions", {})
-    if not isinstance(captions, Mapping) or captions.get("captioner") != "builtin":
+    if not _is_measured(record):
         return None
     clips = [node.span for node in record.nodes if not node.children]
     added = _added_spans(record)
@@ -81,11 +80,24 @@ def _counted(count: int, noun: str) -> str:
 
 
 def num_repeating_clips(record: StoryRecord) -> int:
-    """Clips that are a member of a duplicate group of this video, themselves or through a caption of what is seen."""
-    clips = {node.id for node in record.nodes if node.level is Level.CLIP}
-    clip_of = {c.id: c.clip_id for c in record.captions if c.kind is not CaptionKind.SPEECH}
-    repeating = {clip_of.get(member.id, member.id) for group in _own_groups(record) for member in group.members}
-    return len(repeating & clips)
+    """Clips that show what was shown before, or all of whose captions of what is seen were told before word for word.
+
+    Captions that are only alike do not make a repeat, nor do equal measured facts: they fit many pictures.
+    """
+    shown = {member.id for group in _own_groups(record) if group.kind == "visual" for member in group.members}
+    repeating = {node.id for node in record.nodes if node.level is Level.CLIP and node.id in shown}
+    if not _is_measured(record):
+        equal = {m.id for group in _own_groups(record) for m in group.members if m.rule == "exact"}
+        seen = [caption for caption in record.captions if caption.kind is not CaptionKind.SPEECH and caption.text]
+        new = {caption.clip_id for caption in seen if caption.id not in equal}
+        repeating |= {caption.clip_id for caption in seen} - new
+    return len(repeating)
+
+
+def _is_measured(record: StoryRecord) -> bool:
+    """Whether the captions of what is seen are measured facts in words, apart from those that were added."""
+    captions = record.settings.get("captions", {})
+    return isinstance(captions, Mapping) and captions.get("captioner") == "builtin"
 
 
 def _own_groups(record: StoryRecord) -> Iterator[DuplicateGroup]:

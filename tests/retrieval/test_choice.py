@@ -44,7 +44,7 @@ def test_every_feature_prefers_the_option_that_is_told(name: str) -> None:
 def test_long_options_are_read_by_their_words_and_short_ones_by_meaning() -> None:
     assert options("q", ["a b c d", "e f g h"]).mix is LONG
     assert options("q", ["a b c", "d e f g"]).mix is SHORT
-    assert {*LONG, *SHORT} == {*SPREAD}
+    assert {*LONG.weights, *SHORT.weights} == {*SPREAD}
 
 
 @pytest.mark.parametrize("texts", [["dog run", "cat sleep", "bird sing"], ["dog run over the grass", "a b c d e"]])

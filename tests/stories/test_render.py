@@ -52,6 +52,12 @@ def test_clips_that_repeat_are_counted_when_known() -> None:
     group = DuplicateGroup("textual", seen[0].id, VIDEO_ID, seen[0].span, (*members, clip))
     header = render_tree(replace(record, duplicates=(group,))).splitlines()[0]
     assert header.endswith("4 clips, 2 of them repeat what came before")
+    similar = replace(group, members=tuple(replace(member, rule="guard") for member in group.members))
+    assert render_tree(replace(record, duplicates=(similar,))).splitlines()[0].endswith("· 4 clips")
+    measured = record_of(film(["A", "A", "A", "B"]))
+    assert "repeat" not in render_tree(replace(measured, duplicates=(group,)))
+    shown = replace(group, kind="visual", members=(clip,))
+    assert "4 clips, 1 of them repeats what came before" in render_tree(replace(measured, duplicates=(shown,)))
     elsewhere = replace(group, representative_video_id="cd" * 32)
     assert render_tree(replace(record, duplicates=(elsewhere,))).splitlines()[0].endswith("· 4 clips")
 
