@@ -57,6 +57,7 @@ class BuiltinWriter:
     ) -> None:
         self._clips = clips
         self._is_paper = settings.levels == "paper"
+        self._above_clips = Level.CHAPTER if self._is_paper else Level.SCENE
         self._counts = {
             Level.SCENE: settings.sentences_per_scene,
             Level.CHAPTER: settings.sentences_per_chapter,
@@ -99,7 +100,7 @@ class BuiltinWriter:
         them, the others of their children's lines.
         """
         clips = range(children[0].clips.start, children[-1].clips.stop)
-        if level is (Level.CHAPTER if self._is_paper else Level.SCENE):
+        if level is self._above_clips:
             lines = self._of_clips(level, clips)
             pool = list(lines)
         else:
@@ -132,12 +133,12 @@ class BuiltinWriter:
         return lines
 
     def _chosen(self, level: Level, clips: range, pool: Iterable[Line]) -> tuple[Line, ...]:
-        once = told_once(line for line in pool if level is Level.SCENE or not self._is_repeat(line))
+        once = told_once(line for line in pool if level is self._above_clips or not self._is_repeat(line))
         return tuple(choose(once, self._count(level, clips), self._rarity, lambda line: self._times(line, clips)))
 
     def _is_repeat(self, line: Line) -> bool:
         """Whether textual redundancy has set aside everything this line was made from. What is composed over several
-        captions (measured facts, pages) tells its repeats itself; only the paper drops it too."""
+        captions (measured facts, pages) tells its repeats itself; the paper drops it too, from the story alone."""
         composed = line.is_measured or line.backend == SHOWN
         return (self._is_paper or not composed) and self._set_aside.issuperset(line.sources)
 
