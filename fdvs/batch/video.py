@@ -34,6 +34,7 @@ from fdvs.pipeline import (
     with_screen_text,
 )
 from fdvs.records import Probe, State, Video, clock
+from fdvs.screen_text.unread import unread_text
 from fdvs.settings import ClipSettings, Settings
 from fdvs.store.library import Store
 from fdvs.store.paths import Fingerprint, PathRow
@@ -235,12 +236,16 @@ class VideoBuild:
         if not key or captions_key is None:
             return evidence
         readings = self._store.stored_readings(self._video_id, frames_key, key)
-        unread = [r for several in readings.values() for r in several if r.outcome == "skipped" and r.time_ms >= 0]
-        if unread:
+        in_order = [reading for several in readings.values() for reading in several]
+        left_out = [reading for reading in in_order if reading.outcome == "skipped" and reading.time_ms >= 0]
+        if left_out:
             self._warnings.append(
-                f"on-screen text changes faster than it is read: {len(unread)} pictures with text were left unread, "
-                f"the first at {clock(unread[0].time_ms)}"
+                f"on-screen text changes faster than it is read: {len(left_out)} pictures with text were left unread, "
+                f"the first at {clock(left_out[0].time_ms)}"
             )
+        unread = unread_text(in_order)
+        if unread is not None:
+            self._warnings.append(unread.warning)
         told = with_screen_text(evidence, readings, key)
         with self._store.writing():
             for before, after in zip(evidence, told, strict=True):

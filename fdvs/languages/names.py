@@ -7,7 +7,6 @@ from collections.abc import Sequence
 UNDETERMINED = "und"
 
 _NAMES = {
-    UNDETERMINED: "an undetermined language",
     "af": "Afrikaans", "am": "Amharic", "ar": "Arabic", "as": "Assamese", "az": "Azerbaijani", "ba": "Bashkir",
     "be": "Belarusian", "bg": "Bulgarian", "bn": "Bengali", "bo": "Tibetan", "br": "Breton", "bs": "Bosnian",
     "ca": "Catalan", "cs": "Czech", "cy": "Welsh", "da": "Danish", "de": "German", "el": "Greek", "en": "English",
@@ -40,4 +39,4 @@ def names_of(languages: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-KNOWN = frozenset(_NAMES) - {UNDETERMINED}
+KNOWN = frozenset(_NAMES)

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from fdvs.languages.detect import NOT_LATIN, detect
+from fdvs.languages.detect import detect
 from fdvs.languages.names import UNDETERMINED, names_of
 from fdvs.languages.scripts import count_scripts
 from fdvs.records import Caption, CaptionKind, VideoLanguages
 
 LEAST_SHARE = 0.1  # of the letters of all speech (or all text on the screen): less is quoted words and names
-
-# Their letters the reader of on-screen text does not know; it returns nothing or nonsense (docs/languages.md).
-UNREADABLE = NOT_LATIN - {"ja", "zh"}
 
 
 def languages_of(captions: Iterable[Caption]) -> VideoLanguages:
@@ -55,9 +52,10 @@ def _languages(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def language_phrases(languages: VideoLanguages) -> list[str]:
-    """`speech in German`, `text on the screen in Chinese and English`: those of the two that there are."""
+    """`speech in German`, `text on the screen in Chinese and English`: what is known of the two."""
     parts = [("speech", languages.speech), ("text on the screen", languages.screen_text)]
-    return [f"{what} in {names_of(found)}" for what, found in parts if found]
+    known = [(what, [language for language in found if language != UNDETERMINED]) for what, found in parts]
+    return [f"{what} in {names_of(found)}" for what, found in known if found]
 
 
 def language_warnings(languages: VideoLanguages, known: frozenset[str] | None, encoder: str) -> list[str]:
@@ -75,16 +73,4 @@ def language_warnings(languages: VideoLanguages, known: frozenset[str] | None, e
     return [
         f"text in {names_of(outside)} is found by its words, hardly by its meaning: the sentence encoder {encoder} was "
         f"trained on {names_of(sorted(known))} (a multilingual one: --text-embedder sentence-transformers:NAME)"
-    ]
-
-
-def unread_warnings(languages: VideoLanguages) -> list[str]:
-    """What a user should know where the screen of a video probably shows letters that cannot be read: those of the
-    language it speaks."""
-    unread = [language for language in languages.speech if language in UNREADABLE]
-    if not unread:
-        return []
-    return [
-        f"text on the screen in {names_of(unread)} letters cannot be read: the reader knows Latin letters, Chinese and "
-        "Japanese"
     ]

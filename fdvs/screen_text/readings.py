@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from fdvs.records import Span
+from fdvs.screen_text.boxes import Box
 
 # What reads: goes into the key under which readings are stored.
 DETECTOR, RECOGNISER = "PP-OCRv6_det_small", "PP-OCRv6_rec_small"
 MODEL = f"{DETECTOR} + {RECOGNISER}"
 # Raise it when other pictures are chosen or read otherwise, so that films are read anew.
-READING_VERSION = 1
+READING_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class ReadLine:
 
     text: str
     score: float
-    box: tuple[int, int, int, int]
+    box: Box
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +38,14 @@ class Reading:
         outcome: `read`: the reader looked at it; `same`: its text is that of the last stretch before it that was
             looked at (maybe in an earlier clip), untouched; `no_text`: looked at, and no text was found; `skipped`:
             not looked at, or not read, for a limit on how much is (see `gate`).
+        places: where the detector saw a line of text in a picture that was then read, whatever came of it.
     """
 
     span: Span
     time_ms: int
     lines: tuple[ReadLine, ...]
     outcome: str
+    places: tuple[Box, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -50,9 +53,11 @@ class Reading:
             "time_ms": self.time_ms,
             "lines": [[line.text, line.score, list(line.box)] for line in self.lines],
             "outcome": self.outcome,
+            "places": [list(box) for box in self.places],
         }
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Reading:
         lines = tuple(ReadLine(text, score, tuple(box)) for text, score, box in data["lines"])
-        return Reading(Span(*data["span"]), data["time_ms"], lines, data["outcome"])
+        places = tuple(tuple(box) for box in data.get("places", ()))  # version 1 kept none
+        return Reading(Span(*data["span"]), data["time_ms"], lines, data["outcome"], places)

@@ -132,34 +132,43 @@ def read_clip(
         time_ms, shown = samples[end - 1]
         until_ms = samples[end][0] if end < len(samples) else span.end_ms
         stretch = Span(samples[start][0] if readings else span.start_ms, until_ms)
-        outcome, lines, state = _look(time_ms, shown, state, eyes, stands=end - start > 1)
-        looked = state.pace.looked_ms == time_ms and outcome != "same"
-        readings.append(Reading(stretch, time_ms if looked else -1, lines, outcome))
+        seen, state = _look(time_ms, shown, state, eyes, stands=end - start > 1)
+        looked = state.pace.looked_ms == time_ms and seen.outcome != "same"
+        readings.append(Reading(stretch, time_ms if looked else -1, seen.lines, seen.outcome, seen.places))
     return tuple(_merged(readings)), state
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What came of one sample; the fields are those of `Reading`."""
+
+    outcome: str
+    lines: tuple[ReadLine, ...] = ()
+    places: tuple[Box, ...] = ()
 
 
 def _look(
     time_ms: int, shown: Shown, state: WatchState, eyes: Callable[[], Eyes], *, stands: bool
-) -> tuple[str, tuple[ReadLine, ...], WatchState]:
-    """The last sample of a stretch: outcome, lines, and the state after it."""
+) -> tuple[_Seen, WatchState]:
+    """The last sample of a stretch, and the state after it."""
     before = state.luma
     if before is not None and looks_same(before, shown.luma):
-        return "same", (), state
+        return _Seen("same"), state
     if shown.frame is None or not state.pace.may_look(time_ms, stands=stands):
-        return "skipped", (), state
+        return _Seen("skipped"), state
     frame = shown.frame
     seen = eyes().glance(frame.rgb(_short_side(frame, GLANCE_SIDE)))
     found = tuple(box for box in seen if is_line(box, frame.width, frame.height))
     pace = state.pace.looked(time_ms)
     if not found:
-        return "no_text", (), WatchState(shown.luma, (), pace)
+        return _Seen("no_text"), WatchState(shown.luma, (), pace)
     if before is not None and not is_news(found, state.boxes, lambda boxes: same_in(before, shown.luma, boxes)):
-        return "same", (), replace(state, pace=pace)
+        return _Seen("same"), replace(state, pace=pace)
     if not pace.may_read:
-        return "skipped", (), WatchState(None, (), pace)  # what came is not known, so nothing can be like it
+        return _Seen("skipped"), WatchState(None, (), pace)  # what came is not known, so nothing can be like it
     lines = eyes().read(frame.rgb())
     outcome = "read" if lines else "no_text"
-    return outcome, lines, WatchState(shown.luma, tuple(line.box for line in lines), pace.read())
+    return _Seen(outcome, lines, found), WatchState(shown.luma, tuple(line.box for line in lines), pace.read())
 
 
 def _short_side(frame: Frame, long_side: int) -> int:

@@ -126,19 +126,14 @@ class SearchRows(AlignmentRows):
                 found.update((key, vector_value(blob)) for key, blob in db.execute(query, some))
         return found
 
-    def told_languages(self) -> dict[str, tuple[VideoLanguages, str, bool]]:
-        """{video id: languages of its story; of the story's settings the text encoder, and whether screen text was to
-        be read}."""
+    def told_languages(self) -> dict[str, tuple[VideoLanguages, str]]:
+        """{video id: languages of its story, and the text encoder of the story's settings}."""
         with self.reading() as db:
             rows = db.execute(
-                "SELECT video_id, languages_json, coalesce(json_extract(settings_json, '$.story.text_embedder'), ''), "
-                "coalesce(json_extract(settings_json, '$.captions.screen_text'), 'off') = 'on' "
+                "SELECT video_id, languages_json, coalesce(json_extract(settings_json, '$.story.text_embedder'), '') "
                 "FROM languages JOIN stories USING (video_id)"
             ).fetchall()
-        return {
-            video_id: (VideoLanguages.from_json(json.loads(column)), encoder, bool(is_read))
-            for video_id, column, encoder, is_read in rows
-        }
+        return {video_id: (VideoLanguages.from_json(json.loads(column)), encoder) for video_id, column, encoder in rows}
 
     def word_counts(self) -> list[tuple[str, int]]:
         """(term, number of occurrences) over all search text, sorted by term."""

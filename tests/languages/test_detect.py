@@ -7,7 +7,7 @@ import pytest
 
 from fdvs.languages.detect import detect, is_latin
 from fdvs.languages.names import name_of, names_of
-from fdvs.languages.spoken import language_phrases, language_warnings, languages_of, unread_warnings
+from fdvs.languages.spoken import language_phrases, language_warnings, languages_of
 from fdvs.records import Caption, CaptionKind, Outcome, Span, VideoLanguages
 
 
@@ -80,8 +80,10 @@ def test_languages_of_a_video_are_those_of_its_tracks_and_of_its_screen_by_scrip
     assert languages_of([]) == VideoLanguages()
 
 
-def test_text_that_cannot_be_told_is_said_to_be_undetermined() -> None:
+def test_text_that_cannot_be_told_is_undetermined_and_nothing_is_said_of_it() -> None:
     assert languages_of([caption(CaptionKind.SCREEN_TEXT, "ReLU")]).screen_text == ("und",)
+    assert language_phrases(VideoLanguages((), ("und",))) == []
+    assert language_phrases(VideoLanguages(("und",), ("en", "und"))) == ["text on the screen in English"]
 
 
 def test_a_warning_names_the_languages_that_an_encoder_was_not_trained_on() -> None:
@@ -90,10 +92,3 @@ def test_a_warning_names_the_languages_that_an_encoder_was_not_trained_on() -> N
     assert warning.startswith("text in German and Chinese is found by its words, hardly by its meaning")
     assert language_warnings(languages, None, "sentence-transformers:x") == []
     assert language_warnings(VideoLanguages(("en",), ("und",)), frozenset({"en"}), "minilm") == []
-
-
-def test_letters_that_cannot_be_read_are_said_for_what_is_spoken() -> None:
-    (warning,) = unread_warnings(VideoLanguages(("ru", "en", "ko"), ("en",)))
-    assert warning.startswith("text on the screen in Russian and Korean letters cannot be read")
-    for speech in (("de", "zh"), ("ja", "vi"), ("und",), ()):
-        assert unread_warnings(VideoLanguages(speech, ("zh",))) == []

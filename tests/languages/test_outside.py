@@ -13,17 +13,16 @@ RUSSIAN = VideoLanguages(("ru",))
 
 
 @pytest.mark.parametrize(
-    ("captions", "story", "languages", "begins"),
+    ("story", "languages", "begins"),
     [
-        ({"screen_text": "on"}, {"text_embedder": "minilm"}, RUSSIAN, ["text in Russian", "text on the screen"]),
-        ({"screen_text": "off"}, {"text_embedder": "minilm"}, RUSSIAN, ["text in Russian"]),
-        ({"screen_text": "on"}, {"text_embedder": "sentence-transformers:x"}, RUSSIAN, ["text on the screen"]),
-        ({"screen_text": "on"}, {"text_embedder": "minilm"}, VideoLanguages(("en",)), []),
-        ({}, {}, RUSSIAN, []),  # a story from elsewhere that does not say how it was made
+        ({"text_embedder": "minilm"}, RUSSIAN, ["text in Russian"]),
+        ({"text_embedder": "sentence-transformers:x"}, RUSSIAN, []),
+        ({"text_embedder": "minilm"}, VideoLanguages(("en",)), []),
+        ({}, RUSSIAN, []),  # a story from elsewhere that does not say how it was made
     ],
 )
 def test_warnings_follow_from_the_languages_and_settings_of_the_story(
-    captions: dict[str, Any], story: dict[str, Any], languages: VideoLanguages, begins: list[str]
+    story: dict[str, Any], languages: VideoLanguages, begins: list[str]
 ) -> None:
     store, video = Store.in_memory(), samples.video()
     samples.fill(store, video, ["Собака бежит."])
@@ -31,7 +30,7 @@ def test_warnings_follow_from_the_languages_and_settings_of_the_story(
     store.put_story(
         video.id,
         "s",
-        {"captions": captions, "story": story},
+        {"story": story},
         nodes,
         vectors={},
         model="",
