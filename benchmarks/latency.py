@@ -58,7 +58,7 @@ def best(command: list[str], before: Callable[[], object] = lambda: None) -> tup
 def run_all(videos: Path) -> list[Timed]:
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "library"
-        build = [*FDVS, "build", *(str(videos / name) for name in FILES), "-L", str(library)]
+        build = [*FDVS, "build", *(str(videos / name) for name in FILES), "-L", str(library), "--screen-text", "off"]
         subprocess.run(build, check=True, capture_output=True)
         search = [*FDVS, "search", "a man explains networks", "-L", str(library)]
         ask = [*FDVS, "ask", "What is the lecture about?", "-L", str(library)]

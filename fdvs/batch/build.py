@@ -105,7 +105,7 @@ def build(
         jobs = [Job(str(library), path, settings, until) for path in todo]
         _run(jobs, settings, store, on_event)
         if until == "story" and store.told_with() != store.linked():
-            from fdvs.batch.linking import update_links  # here: a build that finds all done has no need of NumPy
+            from fdvs.batch.linking import update_links
 
             update_links(store)
         rows = {row.path: row for row in status_rows(store, library)}

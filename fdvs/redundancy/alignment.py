@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fdvs.records import Span
 from fdvs.redundancy.layout import SKETCH, Layouts, sketch_radius, sketches
+from fdvs.redundancy.links import Alignment
 from fdvs.redundancy.near import NumpyNear
 from fdvs.redundancy.pictures import compare, pictures_of
 
@@ -48,18 +49,6 @@ class Track:
     times_ms: Times
     layouts: Layouts
     pictures: Times
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Alignment:
-    """A stretch that two videos share. `similarity` is the mean over the samples that agree."""
-
-    video_id: str
-    span: Span
-    other_id: str
-    other_span: Span
-    similarity: float
-    rule: str
 
 
 def track_of(video_id: str, duration_ms: int, times_ms: Times, layouts: Layouts) -> Track:

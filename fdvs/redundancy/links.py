@@ -6,9 +6,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fdvs.records import DuplicateGroup, DuplicateMember, Span, content_id
-from fdvs.redundancy.alignment import Alignment
 
 COVERED = 0.8  # share of a stretch that is told of already, for the stretch to be no news
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Alignment:
+    """A stretch that two videos share. `similarity` is the mean over the samples that agree."""
+
+    video_id: str
+    span: Span
+    other_id: str
+    other_span: Span
+    similarity: float
+    rule: str
 
 
 def links_of(alignments: Iterable[Alignment]) -> tuple[DuplicateGroup, ...]:

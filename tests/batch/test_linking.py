@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fdvs.batch import linking
+from fdvs.batch import comparing
 from fdvs.batch.linking import refresh_links, update_links
 from fdvs.records import Clip, Level, Span, StoryNode, Video, content_id
-from fdvs.redundancy.alignment import Alignment, Track, align
+from fdvs.redundancy.alignment import Track, align
 from fdvs.redundancy.layout import layouts_of
+from fdvs.redundancy.links import Alignment
 from fdvs.store.clips import ClipRow
 from fdvs.store.library import Store
 from tests.redundancy.pictures import Pixels, room
@@ -80,7 +84,7 @@ def test_only_what_is_new_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append((one.video_id, other.video_id))
         return align(one, other)
 
-    monkeypatch.setattr(linking, "align", noted)
+    monkeypatch.setattr(comparing, "align", noted)
     update_links(store)
     assert asked == []
     tell(store, "e", list(range(8)))
@@ -98,7 +102,7 @@ def test_a_video_that_changed_is_compared_again() -> None:
 
 def test_batches_do_not_change_the_links(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = filled("abcd", update_after_each=False).links()
-    monkeypatch.setattr(linking, "BATCH_FRAMES", 1)
+    monkeypatch.setattr(comparing, "BATCH_FRAMES", 1)
     assert filled("abcd", update_after_each=False).links() == wanted
 
 
@@ -123,3 +127,15 @@ def test_videos_without_layouts_take_no_part() -> None:
     update_links(store)
     assert store.linked() == {"a": "c"}
     assert store.links() == ()
+
+
+def test_the_first_video_of_a_library_needs_no_numpy(tmp_path: Path) -> None:
+    with Store.open(tmp_path, create=True) as store:
+        tell(store, "a", range(8))
+    code = (
+        "import sys; from pathlib import Path; from fdvs.batch.linking import update_links; "
+        "from fdvs.store.library import Store; store = Store.open(Path(sys.argv[1]), create=False); "
+        "update_links(store); print(sorted(store.linked()), 'numpy' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["['a']", "False"]

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from fdvs.records import Span
-from fdvs.redundancy.alignment import Alignment, Track, align, track_of
+from fdvs.redundancy.alignment import Track, align, track_of
 from fdvs.redundancy.layout import layouts_of
-from fdvs.redundancy.links import links_of
+from fdvs.redundancy.links import Alignment, links_of
 from tests.redundancy.pictures import Pixels, flat, room
 
 
