@@ -26,6 +26,7 @@ _PIECE_CHARS = 160  # and is told in pieces of about so much
 _QUOTE_CHARS = 240  # sentences of one clip's speech share a quote up to this much
 _GAP_MS = 500  # a shorter gap between two lines that say the same does not end what continues
 _TIMES_NAMED = 3  # returns of a line that are named one by one; more are counted
+_BULLETS = "•‣▪■●○◦➢▶"
 _FULL = 0.85  # letters differ in width: a line is full from this share of the longest line's letters on
 _ADDRESS = re.compile(r"[@/_]|\w\.\w")
 _NOTES = (
@@ -166,7 +167,8 @@ def running_text(lines: Sequence[str]) -> str:
     """Lines of text from the screen as one: a blank where a line goes on in the next, " / " elsewhere.
 
     It goes on where the next begins in small letters (an address does not) with a word for which the line had no room
-    any more, judged by the longest of all lines.
+    any more, judged by the longest of all lines. Bullets are left out: they part lines as " / " does, and a reader of
+    pictures sees only some of them.
     """
     text, before = "", ""
     tidy = [one_line(line) for line in lines]
@@ -174,7 +176,8 @@ def running_text(lines: Sequence[str]) -> str:
     for line in tidy:
         first_word = line.split(" ", 1)[0]
         goes_on = line[:1].islower() and not _ADDRESS.search(first_word) and len(before) + 1 + len(first_word) > room
-        text += ((" " if goes_on else " / ") if text and line else "") + line
+        words_only = line.lstrip(_BULLETS).lstrip() or line
+        text += ((" " if goes_on else " / ") if text and line else "") + words_only
         before = line
     return text
 

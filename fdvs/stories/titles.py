@@ -11,7 +11,7 @@ from fdvs.records import CaptionKind, clock
 from fdvs.stories.choose import Weighed, points_back, weigh
 from fdvs.stories.evidence import MEASURED
 from fdvs.stories.lines import OVERLAID, SHOWN, Line, quote
-from fdvs.stories.words import STOP_WORDS, Rarity, content_words, same_text_key, words
+from fdvs.stories.words import ENDS, STOP_WORDS, Rarity, content_words, same_text_key, words
 
 _RANK_SEEN, _RANK_SAID, _RANK_MEASURED = 1, 2, 3
 _TITLE_CHARS = 60
@@ -19,6 +19,7 @@ _LETTERS = 2  # a title has so many at least
 _BULLETS = "•·●▪‣◦-–—*▶➢ "  # what a title does not begin with
 _PAIRED = 4  # phrases of measured facts that are joined in pairs when each alone is taken
 _SPOKEN_WORDS = range(3, 8)  # how many words of speech make a title
+_CUT_PHRASE = 0.5  # what a phrase tells that was cut out of a longer one, as a share of what its words tell
 _CLAUSE_BORDER = re.compile(r"[,;:]\s+|\s+[–—|-]\s+|\s*[()]\s*")
 # A clause that begins so only says when or where; the next one says what.
 _LEAD_IN_WORDS = """
@@ -107,10 +108,16 @@ def _fitness(item: Weighed) -> float:
 
 
 def _spoken(said: Sequence[Weighed], centre: Mapping[str, float]) -> list[str]:
-    """Quoted phrases of the spoken lines, the most telling phrase of the worthiest line first; scraps of stop words
-    only where nothing else was said."""
+    """Quoted phrases of the spoken lines, the most telling phrase of the worthiest line first; sentences that were
+    never finished after the others, scraps of stop words only where nothing else was said."""
     phrases = [(spoken_phrase(item.line.plain, centre), item) for item in said]
-    ranked = sorted(phrases, key=lambda pair: (-round(pair[0][1] * pair[1].worth, 3), pair[1].line.start_ms))
+
+    def order(pair: tuple[tuple[str, float], Weighed]) -> tuple[bool, float, int]:
+        (_, telling), item = pair
+        is_finished = item.line.plain.rstrip("\"'”’») ")[-1:] in ENDS
+        return not is_finished, -round(telling * item.worth, 3), item.line.start_ms
+
+    ranked = sorted(phrases, key=order)
     told = [phrase for (phrase, _), _ in ranked if phrase]
     return [quote(phrase) for phrase in [one for one in told if content_words(one)] or told]
 
@@ -149,8 +156,9 @@ def _without_half_quotes(text: str) -> str:
 def spoken_phrase(text: str, centre: Mapping[str, float]) -> tuple[str, float]:
     """The most telling three to seven words of a spoken sentence, word for word, and how telling they are.
 
-    A phrase begins and ends with a content word and does not cross a clause border; where there is none, the sentence
-    is cut to its beginning, which tells 0.
+    A phrase begins and ends with a content word and does not cross a clause border. One that function words or borders
+    surround is whole; one beside another content word was cut out of a longer phrase ("element successfully") and
+    tells less. Where there is none, the sentence is cut to its beginning, which tells 0.
     """
     best, best_score = "", 0.0
     for clause in _CLAUSE_BORDER.split(text):
@@ -159,11 +167,17 @@ def spoken_phrase(text: str, centre: Mapping[str, float]) -> tuple[str, float]:
         for size in _SPOKEN_WORDS:
             for start in range(len(tokens) - size + 1):
                 ends = weights[start] > 0 < weights[start + size - 1]
-                score = round(sum(weights[start : start + size]) / size**0.5, 3)
+                is_whole = not any(_is_telling(token) for token in (*tokens[:start][-1:], *tokens[start + size :][:1]))
+                factor = 1.0 if is_whole else _CUT_PHRASE
+                score = round(factor * sum(weights[start : start + size]) / size**0.5, 3)
                 if ends and score > best_score:
                     best, best_score = " ".join(tokens[start : start + size]), score
     phrase = best.strip(".,;:!?\"'“”() ")
     return (phrase, best_score) if phrase else (headline(text).removesuffix("…"), 0.0)
+
+
+def _is_telling(token: str) -> bool:
+    return bool(content_words(token))
 
 
 def rare_phrases(phrases: Sequence[Sequence[str]], in_video: Counter[str], num_clips: int) -> list[str]:

@@ -34,6 +34,12 @@ def test_a_line_goes_on_where_the_next_word_had_no_room(lines: list[str], text: 
     assert running_text(lines) == (text or " / ".join(lines))
 
 
+def test_bullets_are_no_words_and_begin_a_line() -> None:
+    assert running_text(["All that a river does to", "• carry sand", "•sing", "•"]) == (
+        "All that a river does to / carry sand / sing / •"
+    )
+
+
 def test_of_many_lines_those_are_named_that_say_what_all_are_about() -> None:
     lines = ["Settings", "Help", "white cat", "black cat", "cat", "cat asleep", *(f"cat {i}" for i in range(30))]
     told = some_of(lines, "lines")

@@ -186,6 +186,18 @@ def test_a_spoken_title_is_a_phrase_that_was_said() -> None:
     assert score > 0
 
 
+def test_a_spoken_title_is_cut_where_function_words_stand() -> None:
+    said = "The big golden mirror segment is clean."
+    weights = {"big": 0.1, "golden": 0.2, "mirror": 0.5, "segment": 0.5}
+    assert spoken_phrase(said, weights)[0] == "big golden mirror segment", "not a part of it that weighs more"
+
+
+def test_a_sentence_that_was_never_finished_is_no_title_beside_one_that_was() -> None:
+    said = ["The mirror of the Webb telescope unfolds.", "This half of the observatory element successfully"]
+    (film_node, *_) = build(film(["A still picture."] * 2, said=said.__getitem__, backend="builtin")).nodes
+    assert film_node.title == '"Webb telescope unfolds"'
+
+
 def test_chapters_have_distinct_titles() -> None:
     clips = film(["A still dark picture"] * 400, pictures=lambda i: picture(i // 40), backend="builtin")
     titles = [node.title for node in only(build(clips).nodes, Level.CHAPTER)]
