@@ -22,9 +22,9 @@ def quoted(lines: Sequence[str], limit: int = QUOTE_CHARS) -> str:
     if len(whole) <= _A_LITTLE_MORE * limit:
         return quote(whole)
     count = 1
-    while count < len(lines) and len(running_text(lines[: count + 1])) <= limit:
+    while count < len(lines) and len(running_text(lines, count + 1)) <= limit:
         count += 1
-    text = running_text(lines[:count])
+    text = running_text(lines, count)
     if len(text) > limit:
         text = text[:limit].rsplit(" ", 1)[0].rstrip(" /")
         return f"{quote(text)} …"
@@ -35,9 +35,20 @@ def quoted(lines: Sequence[str], limit: int = QUOTE_CHARS) -> str:
 def some_of(lines: Sequence[str], noun: str) -> str:
     """`about 50 lines, among them "a / b"` for many lines, of which the first say no more than any other.
 
-    Named are lines whose words return most often on the page, each for words that no other says, as many as fit into
-    `BRIEF_CHARS`, in reading order; the first lines where no word returns.
+    Named are the most telling lines, as many as fit into `BRIEF_CHARS`, in reading order.
     """
+    taken: list[int] = []
+    for i in most_telling(lines):
+        if taken and len(" / ".join(lines[k] for k in [*taken, i])) > BRIEF_CHARS:
+            break
+        taken.append(i)
+    some = " / ".join(one_line(lines[i]) for i in sorted(taken))
+    return f"about {round(len(lines), -1)} {noun}, among them {quote(some)}"
+
+
+def most_telling(lines: Sequence[str]) -> Sequence[int]:
+    """Indices of the lines that say what all are about: those whose words return most often on the page, each for
+    words that no other says; all lines in their order where no word returns."""
     told_by = [{word for word in content_words(line) if not word.isdigit()} for line in lines]
     counts = Counter(word for found in told_by for word in found)
     left = {word for word in counts if counts[word] > 1}
@@ -46,13 +57,7 @@ def some_of(lines: Sequence[str], noun: str) -> str:
         gains = [sum(counts[word] for word in found & left) for found in told_by]
         ranked.append(gains.index(max(gains)))
         left -= told_by[ranked[-1]]
-    taken: list[int] = []
-    for i in ranked or range(len(lines)):
-        if taken and len(" / ".join(lines[k] for k in [*taken, i])) > BRIEF_CHARS:
-            break
-        taken.append(i)
-    some = " / ".join(one_line(lines[i]) for i in sorted(taken))
-    return f"about {round(len(lines), -1)} {noun}, among them {quote(some)}"
+    return ranked or range(len(lines))
 
 
 def stopped(text: str) -> str:

@@ -53,6 +53,7 @@ class Line:
         heading: what a title is made of in place of `plain`.
         weight: how much it tells, for lines without words to weigh; compared within one node only.
         brief: what is told above the scenes in place of `text`.
+        part_of: first source of the line of which `brief` says this, too.
     """
 
     text: str
@@ -67,6 +68,7 @@ class Line:
     heading: str = ""
     weight: float = 0.0
     brief: str = ""
+    part_of: str = ""
 
     @property
     def is_said(self) -> bool:
@@ -163,8 +165,9 @@ def seen_lines(evidence: ClipEvidence) -> list[Line]:
     return lines
 
 
-def running_text(lines: Sequence[str]) -> str:
-    """Lines of text from the screen as one: a blank where a line goes on in the next, " / " elsewhere.
+def running_text(lines: Sequence[str], count: int | None = None) -> str:
+    """Lines of text from the screen as one: a blank where a line goes on in the next, " / " elsewhere. With `count`,
+    only the first so many, joined as they are in the whole.
 
     It goes on where the next begins in small letters (an address does not) with a word for which the line had no room
     any more, judged by the longest of all lines. Bullets are left out: they part lines as " / " does, and a reader of
@@ -173,7 +176,7 @@ def running_text(lines: Sequence[str]) -> str:
     text, before = "", ""
     tidy = [one_line(line) for line in lines]
     room = _FULL * max(map(len, tidy), default=0)
-    for line in tidy:
+    for line in tidy[:count]:
         first_word = line.split(" ", 1)[0]
         goes_on = line[:1].islower() and not _ADDRESS.search(first_word) and len(before) + 1 + len(first_word) > room
         words_only = line.lstrip(_BULLETS).lstrip() or line
@@ -295,6 +298,19 @@ def told_once(lines: Iterable[Line]) -> list[Line]:
         elif not line.is_said:
             kept[line.key] = _joined(earlier, line)
     return list(kept.values())
+
+
+def in_short(lines: Sequence[Line]) -> list[Line]:
+    """Lines as they are told above the scenes: those that have a short form in it, with what it says of others."""
+    begun = {line.sources[0] for line in lines if line.brief}
+    kept: list[Line] = []
+    for line in lines:
+        if line.brief:
+            later = [source for other in lines if other.part_of == line.sources[0] for source in other.sources]
+            kept.append(replace(line, text=line.brief, sources=tuple(dict.fromkeys([*line.sources, *later]))))
+        elif line.part_of not in begun:
+            kept.append(line)
+    return kept
 
 
 def _joined(earlier: Line, later: Line) -> Line:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fdvs.captioners.wording import SMALL_BELOW, mean_change, number
 from fdvs.records import CaptionKind, PageKind, ShownPage, ShownStep, Span, clock
 from fdvs.stories.evidence import ClipEvidence
-from fdvs.stories.excerpts import BRIEF_CHARS, QUOTE_CHARS, quoted, some_of, stopped
+from fdvs.stories.excerpts import BRIEF_CHARS, QUOTE_CHARS, most_telling, quoted, some_of, stopped
 from fdvs.stories.lines import OVERLAID, SHOWN, Line, quote, running_text
 from fdvs.stories.words import one_line, same_text_key
 
@@ -145,7 +145,7 @@ def _added(shown: Shown, start_ms: int, end_ms: int) -> Iterator[Line]:
     if steps:
         verb = "changes" if _is_crowded(shown.page) else "builds up"
         text = stopped(f"{_name(shown)} {verb} further: {_steps_text(shown.page, steps)}")
-        yield replace(_line(shown, text, steps), start_ms=steps[0].start_ms, weight=0.0)
+        yield replace(_continued(shown, _line(shown, text, steps)), start_ms=steps[0].start_ms)
 
 
 def standing(pages: Sequence[Shown], clips: range) -> Shown | None:
@@ -157,15 +157,25 @@ def still_standing(shown: Shown, at_ms: int, sources: tuple[str, ...]) -> Line:
     """What there is to say where nothing but a page told before is shown; `sources` are captions of that time."""
     verb = "goes on" if shown.page.kind is PageKind.SCROLL else "is back" if shown.page.repeats else "is still shown"
     text = f"{_name(shown)} {verb} at {clock(at_ms)}."
-    return replace(_line(shown, text, ()), plain=text, sources=sources, start_ms=at_ms, weight=0.0)
+    return replace(_continued(shown, _line(shown, text, ())), plain=text, sources=sources, start_ms=at_ms)
+
+
+def _continued(shown: Shown, line: Line) -> Line:
+    """A line on a page that began before: above the scenes the page's first line says it all."""
+    title = one_line(shown.page.title)
+    first = shown.page.repeats or shown.page.steps[0].caption_id
+    return replace(line, heading=f"{title}, continued" if title else "", weight=0.0, part_of=first)
 
 
 def _line(shown: Shown, text: str, steps: Sequence[ShownStep]) -> Line:
     page = shown.page
+    texts = _texts(steps)
+    if _is_crowded(page) and texts:  # titles are made of the first line
+        texts.insert(0, texts.pop(most_telling(texts)[0]))
     is_title = page.kind is not PageKind.OVERLAY and (shown.is_subject or _letter_height(page) >= _LARGE)
     return Line(
         text=text,
-        plain=running_text(_texts(steps)),
+        plain=running_text(texts),
         kind=CaptionKind.SCREEN_TEXT,
         backend=SHOWN if is_title else OVERLAID,
         sources=tuple(step.caption_id for step in steps),

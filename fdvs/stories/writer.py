@@ -16,7 +16,7 @@ from fdvs.records import DuplicateGroup, Level, Outcome, Sentence, Span, clock
 from fdvs.settings import StorySettings
 from fdvs.stories.choose import choose, word_sums
 from fdvs.stories.evidence import ClipEvidence
-from fdvs.stories.lines import SHOWN, Line, clip_sentences, seen_lines, sentences_of, told_once, utterances
+from fdvs.stories.lines import SHOWN, Line, clip_sentences, in_short, seen_lines, sentences_of, told_once, utterances
 from fdvs.stories.measured import MeasuredTeller, measured_caption, measured_phrases
 from fdvs.stories.phases import phase_phrase
 from fdvs.stories.returns import returns_of
@@ -104,7 +104,7 @@ class BuiltinWriter:
             lines = self._of_clips(level, clips)
             pool = list(lines)
         else:
-            pool = [_brief(line) for child in children for line in child.lines]
+            pool = in_short([line for child in children for line in child.lines])
             lines = self._chosen(level, clips, pool)
         words = word_sums(child.words for child in children)
         # Which page came first is asked of all that the film shows, not of the few lines that were chosen.
@@ -221,10 +221,6 @@ def _repeats_by_caption(
         for group in duplicates
         if group.kind == "textual"
     }
-
-
-def _brief(line: Line) -> Line:
-    return replace(line, text=line.brief) if line.brief else line
 
 
 def _by_clip(clips: Sequence[ClipEvidence], lines: Iterable[Line]) -> list[list[Line]]:

@@ -34,6 +34,11 @@ def test_a_line_goes_on_where_the_next_word_had_no_room(lines: list[str], text: 
     assert running_text(lines) == (text or " / ".join(lines))
 
 
+def test_a_shortened_quote_is_the_beginning_of_the_whole() -> None:
+    lines = ["413M pairs", "filtered by a model", "all samples are over 0.3 in similarity of one to the other"]
+    assert quoted(lines, 40).startswith('"413M pairs / filtered by a model" and one more')
+
+
 def test_bullets_are_no_words_and_begin_a_line() -> None:
     assert running_text(["All that a river does to", "• carry sand", "•sing", "•"]) == (
         "All that a river does to / carry sand / sing / •"

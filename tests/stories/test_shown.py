@@ -62,6 +62,17 @@ def test_a_slide_longer_than_a_node_may_be_is_told_on_where_it_grows() -> None:
     assert all(joined.count(f'"Point {i} of many"') == 1 for i in range(0, 60, 10))
     assert "builds up further" in scenes[1].text
     assert len({sentence.text for scene in scenes for sentence in scene.sentences}) == len(scenes)
+    assert scenes[1].title == "Points, continued"
+
+
+def test_above_the_scenes_a_slide_is_told_once_however_many_scenes_it_stands_over() -> None:
+    steps = [(4000 * i, [f"Point {i} of many"]) for i in range(0, 60, 10)]
+    film, *_ = still_film(60, page(0, 240_000, *steps, title="Points"))
+    assert film.text == (
+        'The slide "Points" is shown until 4:00: "Point 0 of many / Point 10 of many / Point 20 of many / '
+        'Point 30 of many / Point 40 of many / Point 50 of many".'
+    )
+    assert len(film.sentences[0].sources) == len(steps), "what is told of a later step cites it"
 
 
 def test_a_long_slide_that_does_not_change_is_not_told_twice() -> None:
@@ -158,6 +169,9 @@ def test_a_crowded_page_is_named_by_a_few_of_its_lines_and_said_to_change() -> N
     assert text.startswith('A crowded page is shown until 0:40 and changes: first about 20 lines, among them "cat ')
     assert ', at 0:20 about 20 new lines, among them "dog ' in text
     assert len(text) < 320
+    menu = page(0, 40_000, (0, ["Settings", "Help", *cats * 2]))
+    chapter = of_level(tuple(still_film(10, menu)), Level.CHAPTER)[0]
+    assert chapter.title.startswith("Cat number"), "what most lines are about, not what stands first"
 
 
 def test_the_quotes_of_a_few_steps_are_longer_than_those_of_many() -> None:
