@@ -12,11 +12,12 @@ import argparse
 import difflib
 import unicodedata
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, features
+
+from fdvs.screen_text.reader import TextReader
 
 SIZES = (24, 36, 56)  # pixels: a subtitle at 480p, a slide at 720p, a title
 LINES = {
@@ -53,10 +54,10 @@ def has_letters(font: ImageFont.FreeTypeFont, text: str) -> bool:
 
 
 def draw(text: str, font: ImageFont.FreeTypeFont) -> NDArray[np.uint8]:
-    """One line in black on white, `[H, W, 3]`."""
-    left, top, right, bottom = font.getbbox(text)
-    image = Image.new("RGB", (int(right - left) + 80, int(bottom - top) + 60), "white")
-    ImageDraw.Draw(image).text((40 - left, 30 - top), text, font=font, fill="black")
+    """One line in black on a white picture of 720p, or wider if the line is, `[H, W, 3]`."""
+    left, top, right, _ = font.getbbox(text)
+    image = Image.new("RGB", (max(1280, int(right - left) + 80), 720), "white")
+    ImageDraw.Draw(image).text((40 - left, 330 - top), text, font=font, fill="black")
     return np.asarray(image)
 
 
@@ -66,19 +67,13 @@ def similarity(wanted: str, read: str) -> float:
     return difflib.SequenceMatcher(None, a, b, autojunk=False).ratio()
 
 
-def reader() -> Any:
-    from rapidocr import RapidOCR
-
-    return RapidOCR(params={"Global.log_level": "error"})
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("fonts", nargs="+", type=Path)
     files = parser.parse_args().fonts
     if not features.check("raqm"):
         print("Pillow without Raqm: Arabic and Indic letters are not joined, their rows are worse than real text\n")
-    engine = reader()
+    reader = TextReader()
     print("| text | similarity | the reader's confidence | read as (36 px) |\n|---|---:|---:|---|")
     for name, line in LINES.items():
         file = next((one for one in files if has_letters(ImageFont.truetype(str(one), 36), line)), None)
@@ -87,10 +82,9 @@ def main() -> None:
             continue
         found = []
         for size in SIZES:
-            result = engine(draw(line, ImageFont.truetype(str(file), size)))
-            texts = [str(text) for text in result.txts or ()]
-            scores = [float(score) for score in result.scores or ()]
-            found.append((" ".join(texts), float(np.mean(scores)) if scores else 0.0))
+            lines = reader.read(draw(line, ImageFont.truetype(str(file), size)))
+            scores = [one.score for one in lines]
+            found.append((" ".join(one.text for one in lines), float(np.mean(scores)) if scores else 0.0))
         similarities = [similarity(line, text) for text, _ in found]
         confidence = np.mean([score for _, score in found])
         print(f"| {name} | {np.mean(similarities):.2f} | {confidence:.2f} | {found[1][0]} |")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from fdvs.records import Span
 from fdvs.screen_text.boxes import alike, same_row, x_gap
 from fdvs.screen_text.readings import Reading, ReadLine
-from fdvs.screen_text.texts import essence, is_enumerator, tidy
+from fdvs.screen_text.texts import essence, in_known_letters, is_enumerator, tidy
 
 # Below this the reader itself takes the line for a guess.
 LEAST_SCORE = 0.5
@@ -57,8 +57,10 @@ def looks_of(readings: Iterable[Reading]) -> list[Look]:
 
 
 def cleaned(lines: Sequence[ReadLine]) -> tuple[ReadLine, ...]:
-    """Lines that may be text: white space tidied, numbering joined, scraps without two letters or digits left out."""
-    kept = [replace(line, text=tidy(line.text)) for line in lines if line.score >= LEAST_SCORE]
+    """Lines that may be text: white space tidied, numbering joined; scraps without two letters or digits and words in
+    letters that the reader does not know left out."""
+    sure = [line for line in lines if line.score >= LEAST_SCORE and in_known_letters(line.text)]
+    kept = [replace(line, text=tidy(line.text)) for line in sure]
     return tuple(_once([line for line in _numbered(kept) if len(essence(line.text)) >= 2]))
 
 

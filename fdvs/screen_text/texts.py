@@ -6,10 +6,16 @@ import re
 import unicodedata
 from functools import lru_cache
 
+from fdvs.languages.scripts import script_of
+
 # A line is a counter when at least this share of its letters and digits are digits: clocks, scores, page numbers.
 COUNTER_DIGITS = 0.4
 # Texts this similar may be one line misread, when their longer words are this similar one by one.
 SAME_TEXT, SAME_WORD, LONG_WORD = 0.7, 0.5, 3
+# Scripts whose words the reader knows. Of Greek it knows the letters of formulas, not those with accents.
+KNOWN_SCRIPTS = frozenset({"latin", "han", "kana"})
+# A word of this many letters is no formula.
+WORD_LETTERS = 3
 _ENUMERATOR = re.compile(r"(?:\(?(?:\d{1,2}|[a-zA-Z]|[ivxIVX]{1,4})[.)]|[•‣▪■●○◦➢▶*–-])")
 _WORD = re.compile(r"[^\W_]+")
 _DIGITS = re.compile(r"\d+")
@@ -30,6 +36,12 @@ def essence(text: str) -> str:
 
 def num_letters(text: str) -> int:
     return sum(char.isalpha() for char in text)
+
+
+def in_known_letters(text: str) -> bool:
+    """Whether a line has no word in letters that the reader does not know: then it is a misreading."""
+    unknown = (sum(script_of(char) not in KNOWN_SCRIPTS | {""} for char in word) for word in words(text))
+    return all(letters < WORD_LETTERS for letters in unknown)
 
 
 def is_enumerator(text: str) -> bool:

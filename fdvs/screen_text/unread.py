@@ -9,6 +9,7 @@ from fdvs.records import clock
 from fdvs.screen_text.boxes import ASPECT, Box, height, x_shared, y_shared
 from fdvs.screen_text.gate import LOOK_EVERY_MS
 from fdvs.screen_text.readings import Reading, ReadLine
+from fdvs.screen_text.texts import in_known_letters
 
 # Of letters it knows the reader is surer than this when they are clear, of all others less sure (docs/languages.md).
 READ_SCORE = 0.9
@@ -94,4 +95,4 @@ def _is_read(look: Reading) -> bool:
 
 def _read_in(place: Box, line: ReadLine) -> bool:
     shared = min(x_shared(place, line.box), y_shared(place, line.box))
-    return line.score >= READ_SCORE and shared >= SAME_PLACE
+    return line.score >= READ_SCORE and in_known_letters(line.text) and shared >= SAME_PLACE

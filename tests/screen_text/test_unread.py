@@ -6,6 +6,7 @@ import pytest
 
 from fdvs.records import Span
 from fdvs.screen_text.boxes import Box
+from fdvs.screen_text.looks import cleaned
 from fdvs.screen_text.readings import Reading, ReadLine
 from fdvs.screen_text.unread import LEAST_MS, unread_text
 from tests.screen_text.made import line, look, same, skipped
@@ -38,6 +39,25 @@ def test_what_the_reader_doubts_is_not_read(score: float, is_read: bool) -> None
 def test_a_line_that_was_read_elsewhere_does_not_make_a_place_read() -> None:
     assert unread_text([seen(0, LONG_S, in_place(BELOW, 0.99))]) is not None
     assert unread_text([seen(0, LONG_S, in_place(BELOW, 0.99), places=(PLACE, BELOW))]) is None  # half is read
+
+
+@pytest.mark.parametrize(
+    ("text", "is_text"),
+    [
+        ("α + β = γ, ΔE", True),
+        ("学习 μ-law", True),
+        ("Café für 5 €", True),
+        ("γργορη αλεπο πηδ", False),
+        ("The word αλεπο", False),
+        ("мост через", False),
+    ],
+)
+def test_words_in_letters_that_the_reader_does_not_know_are_misread_however_sure_it_is(
+    text: str, is_text: bool
+) -> None:
+    read = ReadLine(text, 0.97, PLACE)
+    assert (unread_text([seen(0, LONG_S, read)]) is None) is is_text
+    assert [one.text for one in cleaned([read])] == ([text] if is_text else [])
 
 
 def test_short_stretches_are_told_only_when_they_add_up() -> None:
