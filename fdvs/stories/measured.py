@@ -1,22 +1,20 @@
-"""What was measured of consecutive clips, as sentences: one for each stretch in which the picture behaves alike.
+"""What was measured of consecutive clips, as sentences: one for each passage, in time order.
 
-A stretch says until when it lasts, what moves and where, and how the picture looks where that is new. Every claim is
-taken from the facts of the clips that it cites.
+A passage says until when it lasts, what leads in it, what else happens and when, and how the picture looks where that
+is new. Every claim is taken from the facts of the clips that it cites; what stands out was compared with the others.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from fdvs.captioners.builtin import compare, facts_phrase, place_phrase
 from fdvs.captioners.facts import Change, Light, PictureFacts
 from fdvs.captioners.wording import (
     OWN_MOVEMENT,
-    SMALL_BELOW,
     STRONG_FROM,
     camera_clause,
     capital,
@@ -24,63 +22,36 @@ from fdvs.captioners.wording import (
     light_word,
     mean_change,
     number,
-    share_words,
     short_colour_words,
-    trail,
 )
 from fdvs.records import Caption, CaptionKind, Span, clock
+from fdvs.stories.clauses import (
+    camera_moves,
+    colour_names,
+    first_run,
+    leading_colours,
+    light_clauses,
+    mean_colours,
+    movement,
+    places,
+    single_cut,
+    size,
+    steps_clause,
+)
 from fdvs.stories.evidence import MEASURED, ClipEvidence
 from fdvs.stories.lines import Line
 from fdvs.stories.returns import Returns
+from fdvs.stories.standouts import Standout
+from fdvs.stories.stretches import STILL_NAMED_MS, Kind, Passage, Stretch, cuts_are_sure, passages
 
-_NEAR_CLIPS = 2  # cuts so many clips apart belong to one stretch of cuts
-_MANY_CUTS = 3  # from so many on, a stretch tells of its cuts and not of each
-_COLOURS_NAMED = 3
-_PLACES_NAMED = 3
 _OTHER_PICTURE = 0.12  # `compare` of neighbours from which two still pictures are two
 _ONE_COLOUR = 0.6  # share of the clips that one colour leads
 _TOLD_RETURNS = 2  # a picture that comes back more often is counted where it first stands
-
-
-class Kind(StrEnum):
-    """How the picture behaves."""
-
-    BLACK = "black"
-    BACK = "back"  # shows again what was seen before
-    STILL = "still"
-    MOVES = "moves"
-    CAMERA = "camera"
-    CUTS = "cuts"
-
+_DETAILS = 3  # what else is told of a passage
 
 # What a second of each tells, beside the others: events more than rest.
 _TELLS = {Kind.BLACK: 0.2, Kind.BACK: 0.4, Kind.STILL: 0.4, Kind.MOVES: 1.0, Kind.CAMERA: 1.2, Kind.CUTS: 1.2}
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """Consecutive clips of one kind: their indices, their measured captions and facts."""
-
-    kind: Kind
-    clips: range
-    captions: tuple[Caption, ...]
-    facts: tuple[PictureFacts, ...]
-
-    @property
-    def start_ms(self) -> int:
-        return self.captions[0].span.start_ms
-
-    @property
-    def end_ms(self) -> int:
-        return self.captions[-1].span.end_ms
-
-    @property
-    def num_cuts(self) -> int:
-        return sum(facts.num_cuts for facts in self.facts)
-
-    def joined(self, other: Stretch) -> Stretch:
-        clips = range(self.clips.start, other.clips.stop)
-        return replace(self, clips=clips, captions=self.captions + other.captions, facts=self.facts + other.facts)
+_STANDS_OUT = 3.0  # how much more a passage tells of which something is said to stand out
 
 
 class MeasuredTeller:
@@ -101,13 +72,23 @@ class MeasuredTeller:
         self._is_told = is_told
         self._starts = [evidence.clip.span.start_ms for evidence in clips]
         self._look: frozenset[str] = frozenset()
+        self.visits: set[int] = set()  # first clips of what was told as coming into the picture and leaving it
 
-    def lines(self, clips: range) -> list[Line]:
-        """One line for each stretch among `clips`. A picture that often comes back is counted where it first stands,
-        and told again only where nothing else is."""
+    def lines(self, clips: range, standouts: Mapping[int, Standout]) -> list[Line]:
+        """One line for each passage among `clips`. A picture that often comes back is counted where it first stands,
+        and told again only where nothing else is.
+
+        Args:
+            standouts: what marks scenes out in the whole video, by index of their first clip.
+        """
         stretches = list(self._stretches(clips))
         new = [stretch for stretch in stretches if not self._is_counted(stretch)]
-        return [self._line(stretch) for stretch in new or stretches]
+        told = passages(new or stretches, self._returns.departures)
+        longest = max(told, key=lambda passage: passage.whole.duration_ms, default=None)
+        return [
+            self._line(one, standouts[clips.start].clause if one is longest and clips.start in standouts else "")
+            for one in told
+        ]
 
     def _is_counted(self, stretch: Stretch) -> bool:
         showings = self._returns.showings_of(stretch.clips.start)
@@ -123,7 +104,7 @@ class MeasuredTeller:
                 found[-1] = found[-1].joined(stretch)
             else:
                 found.append(stretch)
-        yield from _with_cuts_joined(found)
+        yield from found
 
     def _stretch(self, clip: int) -> Stretch | None:
         evidence = self._clips[clip]
@@ -133,43 +114,51 @@ class MeasuredTeller:
         kind = self._kind(clip, evidence.facts)
         if self._is_told(clip) and kind is not Kind.CUTS and mean_change(evidence.facts) < STRONG_FROM:
             return None  # text that appears is a change, too
-        return Stretch(kind, range(clip, clip + 1), (caption,), (evidence.facts,))
+        often = len(self._returns.showings_of(clip)) - 1 > _TOLD_RETURNS
+        joins = kind not in (Kind.BLACK, Kind.BACK) and not often
+        return Stretch(kind, range(clip, clip + 1), (caption,), (evidence.facts,), joins)
 
     def _kind(self, clip: int, facts: PictureFacts) -> Kind:
         if facts.is_black:
             return Kind.BLACK
         if self._returns.is_back(clip):
             return Kind.BACK
-        if facts.num_cuts:
+        if facts.num_cuts and cuts_are_sure(facts):
             return Kind.CUTS
         if Change.MOTION not in facts.kinds:
             return Kind.STILL
         return Kind.CAMERA if camera_clause(facts) else Kind.MOVES
 
     def _goes_on(self, stretch: Stretch, later: Stretch) -> bool:
-        if stretch.kind is not later.kind:
+        if stretch.kind is not later.kind or stretch.joins != later.joins:
             return False
         if stretch.kind is Kind.BACK:
-            return self._returns.by_clip[stretch.clips[-1]] == self._returns.by_clip[later.clips.start]
+            return self._returns.picture(stretch.clips[-1]) == self._returns.picture(later.clips.start)
         if stretch.kind is Kind.STILL:
             return compare(stretch.facts[-1], later.facts[0]) < _OTHER_PICTURE
         return stretch.kind is not Kind.CAMERA or camera_clause(stretch.facts[0]) == camera_clause(later.facts[0])
 
-    def _line(self, stretch: Stretch) -> Line:
-        telling: Callable[[Stretch], str] = getattr(self, f"_tell_{stretch.kind}")
-        text = capital(telling(stretch)) + "."
-        back = self._returns.showings_of(stretch.clips.start)[1:] if stretch.kind is Kind.STILL else ()
-        seconds = (stretch.end_ms - stretch.start_ms) / 1000
+    def _line(self, passage: Passage, standout: str) -> Line:
+        whole = passage.whole
+        clauses = [self._visit(passage) or self._lead(passage), *self._details(passage)[:_DETAILS]]
+        look = self._new_look(whole)
+        if look:
+            clauses.append(f"the picture is {look}")
+        if standout:
+            clauses.append(standout)
+        text = capital("; ".join(clauses)) + "."
+        back = self._returns.showings_of(whole.clips.start)[1:] if whole.kind is Kind.STILL else ()
+        weight = sum(_TELLS[part.kind] * part.duration_ms / 1000 for part in passage.parts)
         return Line(
             text=text,
             plain=text,
             kind=CaptionKind.VISUAL,
             backend=MEASURED,
-            sources=tuple(caption.id for caption in stretch.captions),
-            start_ms=stretch.start_ms,
-            end_ms=stretch.end_ms,
+            sources=tuple(caption.id for caption in whole.captions),
+            start_ms=whole.start_ms,
+            end_ms=whole.end_ms,
             returns=tuple(map(self._time_and_source, back)) if len(back) > _TOLD_RETURNS else (),
-            weight=_TELLS[stretch.kind] * seconds * (1 + 2 * max(map(mean_change, stretch.facts))),
+            weight=weight * (1 + 2 * max(map(mean_change, whole.facts))) * (_STANDS_OUT if standout else 1),
         )
 
     def _time_and_source(self, showing: Span) -> tuple[int, str]:
@@ -177,61 +166,116 @@ class MeasuredTeller:
         caption = measured_caption(evidence)
         return showing.start_ms, evidence.clip.id if caption is None else caption.id
 
-    def _tell_black(self, stretch: Stretch) -> str:
-        return f"the picture is black until {clock(stretch.end_ms)}"
+    def _visit(self, passage: Passage) -> str:
+        """`something comes into the picture at the bottom and is gone again by 0:20`: what happens before a camera that
+        stands, between two times of a picture that often comes back; empty elsewhere."""
+        whole = passage.whole
+        moving = [part for part in passage.parts if part.kind is Kind.MOVES]
+        before, after = whole.clips.start - 1, whole.clips.stop
+        picture = self._returns.picture(before)
+        enters = whole.clips.start in self._returns.departures and picture is not None
+        stands = all(facts.camera == ("still",) for part in moving for facts in part.facts)
+        if not (enters and moving and stands and not whole.num_cuts):
+            return ""
+        self.visits.add(whole.clips.start)
+        comes, leaves = places(moving[0].facts[:1]), places(moving[-1].facts[-1:])
+        text = "something comes into the picture" + (f" {comes[0]}" if comes else "")
+        if self._returns.picture(after) != picture:
+            return f"{text} and is there until {clock(whole.end_ms)}"
+        showings = self._returns.showings_of(after)
+        gone_ms = next(one.start_ms for one in showings if one.end_ms > self._starts[after])
+        where = f", last {leaves[-1]}" if leaves and len(moving) > 1 else ""
+        return f"{text} and is gone again by {clock(gone_ms)}{where}"
 
-    def _tell_back(self, stretch: Stretch) -> str:
-        first = self._returns.showings_of(stretch.clips.start)[0]
-        self._look = _colour_names(stretch.facts[-1])
-        return f"the picture of {clock(first.start_ms)} is back until {clock(stretch.end_ms)}"
+    def _lead(self, passage: Passage) -> str:
+        telling: Callable[[Passage], str] = getattr(self, f"_tell_{passage.whole.kind}")
+        return telling(passage)
 
-    def _tell_still(self, stretch: Stretch) -> str:
-        look = self._new_look(stretch.facts[0])
+    def _tell_black(self, passage: Passage) -> str:
+        return f"the picture is black until {clock(passage.whole.end_ms)}"
+
+    def _tell_back(self, passage: Passage) -> str:
+        first = self._returns.showings_of(passage.whole.clips.start)[0]
+        self._look = colour_names(passage.whole.facts[-1])
+        return f"the picture of {clock(first.start_ms)} is back until {clock(passage.whole.end_ms)}"
+
+    def _tell_still(self, passage: Passage) -> str:
+        whole = passage.whole
+        if len(passage.parts) > 1:
+            return f"the picture is mostly still until {clock(whole.end_ms)}"
+        look = self._new_look(whole)
         picture = "a still picture" if look or not self._look else "the picture is still"
-        text = f"{picture} until {clock(stretch.end_ms)}{look and f', {look}'}"
-        return text + _steps_clause(stretch) + _light_clause(stretch)
+        return f"{picture} until {clock(whole.end_ms)}{look and f', {look}'}"
 
-    def _tell_moves(self, stretch: Stretch) -> str:
-        text = f"{_movement_verb(stretch)} until {clock(stretch.end_ms)}{_movement_place(stretch)}"
-        return text + self._look_clause(stretch.facts[-1]) + _steps_clause(stretch) + _light_clause(stretch)
+    def _tell_moves(self, passage: Passage) -> str:
+        whole = passage.whole
+        moving = [facts for part in passage.parts if part.kind is Kind.MOVES for facts in part.facts]
+        return movement(moving, whole.end_ms)
 
-    def _tell_camera(self, stretch: Stretch) -> str:
-        facts = stretch.facts[0]
-        text = f"{camera_clause(facts)} until {clock(stretch.end_ms)}"
-        share = max(map(mean_change, stretch.facts))
-        if share >= OWN_MOVEMENT and not camera_clause(facts).startswith("The picture scrolls"):
-            text += f"; besides, there is movement {_size(share)}"
-        return text + self._look_clause(stretch.facts[-1]) + _light_clause(stretch)
+    def _tell_camera(self, passage: Passage) -> str:
+        moves = camera_moves(passage)
+        if len(moves) > 1:
+            return f"the camera {', then '.join(f'{verb} at {clock(start_ms)}' for verb, start_ms in moves)}"
+        first = first_run(passage.parts, Kind.CAMERA)
+        text = f"{camera_clause(first.facts[0])} until {clock(first.end_ms)}"
+        share = max(map(mean_change, first.facts))
+        if share >= OWN_MOVEMENT and not text.startswith("The picture scrolls"):
+            text += f"; besides, there is movement {size(share)}"
+        return text
 
-    def _tell_cuts(self, stretch: Stretch) -> str:
-        fast = any(is_fast(facts) and mean_change(facts) >= STRONG_FROM for facts in stretch.facts)
-        movement = ", with fast movement all over the picture" if fast else ""
-        colours = _colours_in_order(stretch.facts)
-        self._look = _colour_names(stretch.facts[-1])
-        change = f"from {colours[0]} to {', then '.join(colours[1:])}" if len(colours) > 1 else ""
-        if stretch.num_cuts == 1:
-            return f"the picture cuts {change or 'to another'} around {_cut_time(stretch)}{movement}"
+    def _tell_cuts(self, passage: Passage) -> str:
+        whole = passage.whole
+        fast = any(is_fast(facts) and mean_change(facts) >= STRONG_FROM for facts in whole.facts)
+        wild = ", with fast movement all over the picture" if fast else ""
+        self._look = colour_names(whole.facts[-1])
+        if whole.num_cuts == 1:
+            return f"{single_cut(whole)}{wild}"
         # Two cuts between the same two samples are measured as one, and a cut between two clips not at all.
-        text = f"at least {number(stretch.num_cuts)} cuts until {clock(stretch.end_ms)}"
-        return f"{text}, {change}{movement}" if change else text + movement
+        return f"at least {number(whole.num_cuts)} cuts until {clock(whole.end_ms)}{leading_colours(whole.facts)}{wild}"
 
-    def _new_look(self, facts: PictureFacts) -> str:
-        """How the picture looks, where its leading colours are other than was last said; empty where they are not."""
-        words = [word for word in (light_word(facts), short_colour_words(facts.colours)) if word]
-        look = _colour_names(facts)
+    def _details(self, passage: Passage) -> list[str]:
+        """What else happens, in the order of what it tells."""
+        whole = passage.whole
+        found = light_clauses(whole, () if whole.kind is not Kind.CUTS else (Light.BRIGHTER, Light.DARKER))
+        found += map(single_cut, passage.others(Kind.CUTS))
+        if whole.kind is Kind.MOVES:
+            found += [f"the camera {verb} at {clock(start_ms)}" for verb, start_ms in camera_moves(passage)]
+        rests = [part for part in passage.others(Kind.STILL) if part.duration_ms >= STILL_NAMED_MS]
+        if rests and whole.kind is not Kind.CUTS:
+            times = " and ".join(f"from {clock(rest.start_ms)} to {clock(rest.end_ms)}" for rest in rests[:2])
+            found.append(f"it is still {times}")
+        if whole.kind is Kind.CAMERA:
+            parts = [one for one in passage.others(Kind.MOVES) if one.duration_ms >= STILL_NAMED_MS][:2]
+            times = " and ".join(f"from {clock(one.start_ms)} to {clock(one.end_ms)}" for one in parts)
+            found.append(times and f"something moves {times}")
+        if whole.kind is Kind.STILL:
+            times = " and ".join(f"at {clock(one.start_ms)}" for one in passage.others(Kind.MOVES))
+            found.append(times and f"something moves {times}")
+        if len(passage.parts) == 1 and whole.kind in (Kind.STILL, Kind.MOVES):
+            found.append(steps_clause(whole))
+        return [clause for clause in found if clause]
+
+    def _new_look(self, stretch: Stretch) -> str:
+        """How the picture looks, where its leading colours are other than was last said; empty where they are not, and
+        where the colours of cuts or of what is back are told."""
+        if stretch.kind in (Kind.CUTS, Kind.BACK, Kind.BLACK):
+            return ""
+        facts = stretch.facts[-1]
+        lights = set(map(light_word, stretch.facts))
+        facts = replace(facts, colours=mean_colours(stretch.facts))
+        words = [word for word in (lights.pop() if len(lights) == 1 else "", short_colour_words(facts.colours)) if word]
+        look = colour_names(facts)
         if look == self._look:
             return ""
         self._look = look
         return ", ".join(words)
 
-    def _look_clause(self, facts: PictureFacts) -> str:
-        look = self._new_look(facts)
-        return f"; the picture is {look}" if look else ""
 
-
-def _colour_names(facts: PictureFacts) -> frozenset[str]:
-    """The colours that are said to lead, whichever is first."""
-    return frozenset(short_colour_words(facts.colours).removeprefix("mostly ").split(" and ")) - {""}
+def comings_and_goings(num_visits: int, end_ms: int) -> list[str]:
+    """The title of a node in which something comes into the picture and leaves it, so often."""
+    if num_visits > 1:
+        return [f"Something comes and goes {number(num_visits)} times"]
+    return [f"Something comes and goes until {clock(end_ms)}"] if num_visits else []
 
 
 def measured_caption(evidence: ClipEvidence) -> Caption | None:
@@ -250,135 +294,3 @@ def measured_phrases(clips: Sequence[ClipEvidence]) -> list[tuple[str, ...]]:
         phrase = "" if one is None else (place_phrase(one) if one_coloured else "") or facts_phrase(one)
         phrases.append((phrase,) if phrase else ())
     return phrases
-
-
-def _with_cuts_joined(stretches: Sequence[Stretch]) -> list[Stretch]:
-    """Cuts that are few clips apart become one stretch, with what lies between them, when they are many."""
-    joined: list[Stretch] = []
-    at = 0
-    while at < len(stretches):
-        stop = at + 1
-        if stretches[at].kind is Kind.CUTS:
-            stop = _end_of_cuts(stretches, at)
-        run = stretches[at:stop]
-        if sum(stretch.num_cuts for stretch in run) >= _MANY_CUTS:
-            whole = run[0]
-            for stretch in run[1:]:
-                whole = whole.joined(stretch)
-            joined.append(whole)
-        else:
-            joined += [one for stretch in run for one in _single_cuts(stretch)]
-        at = stop
-    return joined
-
-
-def _end_of_cuts(stretches: Sequence[Stretch], first: int) -> int:
-    stop, gap = first + 1, 0
-    for i in range(first + 1, len(stretches)):
-        stretch = stretches[i]
-        if stretch.clips.start != stretches[i - 1].clips.stop or stretch.kind in (Kind.BLACK, Kind.BACK):
-            break
-        if stretch.kind is Kind.CUTS:
-            stop, gap = i + 1, 0
-        else:
-            gap += len(stretch.clips)
-            if gap > _NEAR_CLIPS:
-                break
-    return stop
-
-
-def _single_cuts(stretch: Stretch) -> Iterator[Stretch]:
-    """A stretch of few cuts, clip by clip: each cut is told with its own time."""
-    if stretch.kind is not Kind.CUTS:
-        yield stretch
-        return
-    for i, clip in enumerate(stretch.clips):
-        yield Stretch(Kind.CUTS, range(clip, clip + 1), stretch.captions[i : i + 1], stretch.facts[i : i + 1])
-
-
-def _cut_time(stretch: Stretch) -> str:
-    facts = stretch.facts[0]
-    step = facts.kinds.index(Change.CUT)
-    return clock((facts.times_ms[step] + facts.times_ms[step + 1]) // 2)
-
-
-def _movement_verb(stretch: Stretch) -> str:
-    """`something moves fast` before a camera that stands, `fast movement` where the camera itself may move."""
-    if max(map(mean_change, stretch.facts)) < SMALL_BELOW:
-        return "small movements"
-    fast = any(map(is_fast, stretch.facts))
-    if all(facts.camera == ("still",) for facts in stretch.facts):
-        return f"something moves{' fast' if fast else ''}"
-    return f"{'fast ' if fast else ''}movement"
-
-
-def _movement_place(stretch: Stretch) -> str:
-    """`, first in the centre, then at the right`; how much of the picture moves, where that has no place."""
-    places = _places(stretch.facts)
-    if len(places) > 1:
-        return f", first {', then '.join(places)}"
-    share = max(map(mean_change, stretch.facts))
-    return f" {places[0]}" if places else f" {_size(share)}" if share >= SMALL_BELOW else ""
-
-
-def _size(share: float) -> str:
-    """How much of the picture moves at most: `in about a tenth of the picture at most`."""
-    if share >= STRONG_FROM:
-        return "all over the picture"
-    return f"in {share_words(share)} of the picture at most"
-
-
-def _places(facts: Sequence[PictureFacts]) -> list[str]:
-    """Where things move, in time order; nothing where they move to and fro or all over."""
-    places = [place for one in facts for place in trail(one)]
-    path = [place for i, place in enumerate(places) if i == 0 or places[i - 1] != place]
-    return path if len(path) == len(set(path)) <= _PLACES_NAMED else []
-
-
-def _colours_in_order(facts: Sequence[PictureFacts]) -> list[str]:
-    """The leading colours as they come up, at most `_COLOURS_NAMED` times; the same ones again are left out."""
-    named: dict[frozenset[str], str] = {}
-    for one in facts:
-        for colours in one.cut_colours or (one.colours,):
-            words = short_colour_words(colours)
-            names = frozenset(words.removeprefix("mostly ").split(" and "))
-            if words and not any(names <= other for other in named):
-                named[names] = words
-    return list(named.values())[:_COLOURS_NAMED]
-
-
-def _steps_clause(stretch: Stretch) -> str:
-    """`; about a third of it changes at once around 0:07`."""
-    steps = [
-        (share, (facts.times_ms[i] + facts.times_ms[i + 1]) // 2)
-        for facts in stretch.facts
-        for i, (kind, share) in enumerate(zip(facts.kinds, facts.changed, strict=True))
-        if kind == Change.STEP
-    ]
-    if not steps:
-        return ""
-    if len(steps) == 1:
-        return f"; {share_words(steps[0][0])} of the picture changes at once around {clock(steps[0][1])}"
-    first, last = clock(steps[0][1]), clock(steps[-1][1])
-    when = f"around {first}" if first == last else f"first around {first}, last around {last}"
-    return f"; parts of the picture change at once {number(len(steps))} times, {when}"
-
-
-_LIGHT = {
-    Light.BRIGHTER: "it gets brighter",
-    Light.DARKER: "it gets darker",
-    Light.FADE_IN: "it comes out of black",
-    Light.FADE_OUT: "it ends in black",
-    Light.FLASH: "there is a flash of light",
-}
-
-
-def _light_clause(stretch: Stretch) -> str:
-    """How the light goes in the first clip of the stretch whose light changes."""
-    for caption, facts in zip(stretch.captions, stretch.facts, strict=True):
-        change = Light(facts.light_change)
-        if change in _LIGHT:
-            ends = change is Light.FADE_OUT
-            when = f"at {clock(caption.span.end_ms)}" if ends else f"after {clock(caption.span.start_ms)}"
-            return f"; {_LIGHT[change]} {when}"
-    return ""

@@ -64,14 +64,17 @@ def _showings(group: DuplicateGroup, video_id: str) -> tuple[Span, ...]:
     """The times of a group, those that follow each other joined, short ones left out."""
     if group.kind != "visual" or group.representative_video_id != video_id:
         return ()
-    spans = [group.representative_span, *(member.span for member in group.members if member.video_id == video_id)]
+    shown = [group.representative_span, *(member.span for member in group.members if member.video_id == video_id)]
     joined: list[Span] = []
-    for span in sorted(spans):
+    lasts: list[int] = []
+    for span in sorted(shown):
         if joined and span.start_ms - joined[-1].end_ms < _AWAY_MS:
             joined[-1] = Span.union([joined[-1], span])
+            lasts[-1] += span.duration_ms
         else:
             joined.append(span)
-    return tuple(span for span in joined if span.duration_ms >= _LASTS_MS)
+            lasts.append(span.duration_ms)
+    return tuple(span for span, ms in zip(joined, lasts, strict=True) if ms >= _LASTS_MS)
 
 
 def _clips_in(span: Span, clips: Sequence[ClipEvidence], edges: Sequence[int]) -> range:

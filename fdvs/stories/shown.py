@@ -28,6 +28,7 @@ _SLIDE_MS = 5000  # a page that stands shorter is words in a picture: a film's t
 _CROWDED = 20  # text without a heading is no slide but a crowded page from so many lines on: only some are named
 _LARGE = 50  # of text in a moving picture only letters so high, in thousandths of it, can be its title
 _WHOLE = 0.95  # share of the film from which words over the picture stand "for the whole film"
+CREDITS = "Credits"  # the title of scrolling text late in a film
 _LATE = 0.75  # scrolling text that begins later than this share of the film is its credits
 
 
@@ -132,6 +133,8 @@ class PageTeller:
         back = self._returns.get(page.steps[0].caption_id, [])
         steps = [step for i, step in enumerate(page.steps) if i == 0 or step.start_ms < end_ms]
         line = _line(shown, _page_text(shown, steps, self._duration_ms), steps)
+        if page.kind is PageKind.SCROLL and page.span.start_ms >= _LATE * self._duration_ms:
+            line = replace(line, heading=CREDITS)
         yield replace(
             line,
             returns=tuple((b.page.span.start_ms, b.page.steps[0].caption_id) for b in back[_RETURNS_TOLD:] and back),

@@ -36,8 +36,8 @@ class Signals:
         picture, text: [n, D] unit rows; a row of zeros where an item has none; None where no item has any.
         speech: spans of speech of the whole video, by start.
         facts: [n] how much item i differs from item i - 1 in what was measured, 0..1; NaN where one has no facts.
-        subject: [n] 1 where item i begins or follows what the screen shows as a whole (a slide, scrolling text), 0
-            where that goes on; NaN elsewhere.
+        subject: [n] 1 where item i begins or follows what is told as one (a slide, credits), 0 where that goes on; NaN
+            elsewhere.
         departs: [n] whether item i leaves a picture to which the video often comes back.
     """
 
@@ -118,7 +118,7 @@ def certain_borders(signals: Signals) -> NDArray[np.bool_]:
 
 
 def goes_on(signals: Signals) -> NDArray[np.bool_]:
-    """[n] Borders inside one slide, or inside text that scrolls: nothing begins there."""
+    """[n] Borders inside one slide, inside credits, inside one visit: nothing begins there."""
     if signals.subject is None:
         return np.zeros(len(signals), dtype=np.bool_)
     inside: NDArray[np.bool_] = signals.subject == 0

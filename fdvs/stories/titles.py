@@ -11,6 +11,7 @@ from fdvs.records import CaptionKind, clock
 from fdvs.stories.choose import Weighed, points_back, weigh
 from fdvs.stories.evidence import MEASURED
 from fdvs.stories.lines import OVERLAID, SHOWN, Line, quote
+from fdvs.stories.shown import CREDITS
 from fdvs.stories.words import ENDS, STOP_WORDS, Rarity, content_words, same_text_key, words
 
 _RANK_SEEN, _RANK_SAID, _RANK_MEASURED = 1, 2, 3
@@ -57,6 +58,8 @@ def title_of(
         weigh(lines, rarity),
         key=lambda item: (*_shown_rank(item.line, first_shown), -_fitness(item), item.line.start_ms),
     )
+    if first_shown:  # who made a film is not what it is about
+        ranked = [item for item in ranked if item.line.heading != CREDITS] or ranked
     seen = [_capital(headline(_heading(item.line))) for item in ranked if _is_title(item.line)]
     spoken = _spoken([item for item in ranked if item.line.is_said], centre)
     measured = [headline(item.line.plain) for item in ranked if _rank(item.line) == _RANK_MEASURED]

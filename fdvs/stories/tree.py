@@ -24,8 +24,8 @@ from fdvs.stories.check import validate_sources, validate_tree
 from fdvs.stories.evidence import ClipEvidence
 from fdvs.stories.lines import is_note
 from fdvs.stories.segments import Layer, plan_layers
-from fdvs.stories.shown import subject_changes
 from fdvs.stories.signals import Signals
+from fdvs.stories.wholes import subjects
 from fdvs.stories.writer import WRITER, BuiltinWriter, Told
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def build_story(
     texts = [" ".join(sentence.text for sentence in item.sentences) for item in told]
     memory.learn(texts)
     layers = plan_layers(_signals(clips, texts, memory, writer), settings.story)
+    writer.look_ahead(layers[0].groups)
 
     levels = [[_clip_node(evidence, item) for evidence, item in zip(clips, told, strict=True)]]
     written = [told]
@@ -145,7 +146,7 @@ def _signals(clips: Sequence[ClipEvidence], texts: Sequence[str], memory: _Memor
         text=memory.rows(worded),
         speech=tuple(speech),
         facts=facts,
-        subject=subject_changes(writer.pages, len(clips)),
+        subject=subjects(clips, writer.pages, writer.returns),
         departs=np.array([i in departures for i in range(len(clips))]) if departures else None,
     )
 

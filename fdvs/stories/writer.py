@@ -12,16 +12,20 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from fdvs.captioners.wording import short_colour_words
 from fdvs.records import DuplicateGroup, Level, Outcome, Sentence, Span, clock
 from fdvs.settings import StorySettings
 from fdvs.stories.choose import choose, word_sums
+from fdvs.stories.clauses import mean_colours
 from fdvs.stories.evidence import ClipEvidence
 from fdvs.stories.lines import SHOWN, Line, clip_sentences, in_short, seen_lines, sentences_of, told_once, utterances
-from fdvs.stories.measured import MeasuredTeller, measured_caption, measured_phrases
+from fdvs.stories.measured import MeasuredTeller, comings_and_goings, measured_caption, measured_phrases
 from fdvs.stories.phases import phase_phrase
 from fdvs.stories.returns import returns_of
 from fdvs.stories.shown import PageTeller, shown_pages, standing, still_standing
+from fdvs.stories.standouts import Standout, standouts
 from fdvs.stories.titles import rare_phrases, title_of
+from fdvs.stories.wholes import credits_of, without_scraps
 from fdvs.stories.words import Rarity, content_words
 
 WRITER = "builtin"
@@ -70,7 +74,7 @@ class BuiltinWriter:
         self._set_aside = {member for members in self._repeats.values() for member in members}
         self._seen = [seen_lines(evidence) for evidence in clips]
         self._said = _by_clip(clips, utterances(clips))
-        self._told_pages = PageTeller(self.pages, clips[-1].clip.span.end_ms)
+        self._told_pages = PageTeller(without_scraps(clips, self.pages), clips[-1].clip.span.end_ms)
         self._page_captions = {step.caption_id for shown in self.pages for step in shown.page.steps}
         self._measured = MeasuredTeller(clips, self.returns, self._clips_told_by_pages().__contains__)
         self._phrases = measured_phrases(clips)
@@ -81,9 +85,15 @@ class BuiltinWriter:
         )
         self._used_titles: dict[Level, set[str]] = defaultdict(set)
         self._last_told_ms: dict[str, int] = {}
+        self._standouts: dict[int, Standout] = {}
+
+    def look_ahead(self, groups: Sequence[range]) -> None:
+        """Learn which clips the nodes right above them will have, before any of these is told."""
+        self._standouts = standouts(self._clips, groups)
 
     def _clips_told_by_pages(self) -> set[int]:
-        return {clip for shown in self.pages if shown.is_subject for clip in range(shown.clip, shown.stop)}
+        told = {clip for shown in self.pages if shown.is_subject for clip in range(shown.clip, shown.stop)}
+        return told.union(credits_of(self._clips, self.pages) or ())
 
     def clip(self, index: int) -> Told:
         """A clip: all that is seen, then all that is said, nothing left out."""
@@ -123,7 +133,7 @@ class BuiltinWriter:
         ]
         span = Span.union([self._clips[i].clip.span for i in clips])
         shown = self._told_pages.lines(clips, span)
-        everything = told_once(worded + shown + self._measured.lines(clips))
+        everything = told_once(worded + shown + self._measured.lines(clips, self._standouts))
         new = [line for line in everything if line.key not in self._last_told_ms or line.weight]
         if not self._is_paper:
             new = [line for line in new if not self._is_repeat(line)]
@@ -188,6 +198,11 @@ class BuiltinWriter:
 
     def _title(self, level: Level, lines: Sequence[Line], clips: range, words: dict[str, float]) -> str:
         facts = rare_phrases([self._phrases[i] for i in clips], self._phrase_counts, len(self._clips))
+        if level is not Level.CLIP:
+            visits = comings_and_goings(len(self._measured.visits.intersection(clips)), self._end_ms(clips))
+            marks = [self._standouts[i] for i in clips if i in self._standouts]
+            names = [f"{one.title}, {self._colours(clips)}" for one in marks if 2 * one.num_clips >= len(clips)]
+            facts = [*visits, *names[:1], *facts]
         # Parts are read in one list with their chapters.
         used = set() if level is Level.CLIP else self._used_titles[Level.CHAPTER if level is Level.PART else level]
         start_ms = self._clips[clips.start].clip.span.start_ms
@@ -201,6 +216,14 @@ class BuiltinWriter:
             start_ms=start_ms,
             first_shown=level is Level.VIDEO,
         )
+
+    def _end_ms(self, clips: range) -> int:
+        return self._clips[clips[-1]].clip.span.end_ms
+
+    def _colours(self, clips: range) -> str:
+        """The colours that lead over these clips."""
+        known = [facts for i in clips if (facts := self._clips[i].facts) is not None]
+        return short_colour_words(mean_colours(known))
 
     def _why_nothing(self, clips: range) -> str:
         """The first reason a caption gives for having no text; a title for what was never described."""

@@ -9,7 +9,7 @@ from fdvs.captioners.facts import Change, Light, PictureFacts
 from fdvs.records import Clip, Level, Span
 from fdvs.stories.outline import Paragraph, outline
 from fdvs.stories.returns import returns_of
-from tests.stories.films import build, facts, measured, picture, record_of, same_picture, still_facts
+from tests.stories.films import SETTINGS, build, facts, measured, picture, record_of, same_picture, still_facts
 
 Maker = Callable[[Clip], PictureFacts]
 
@@ -42,8 +42,8 @@ def test_clips_alike_are_one_sentence_and_the_look_is_told_once() -> None:
 def test_another_look_is_told() -> None:
     texts = paragraphs([moving(), moving(colour="red"), moving(colour="red"), still("red")])
     assert texts == [
-        "Something moves until 0:12 at the right; the picture is mostly red.",
-        "The picture is still until 0:16.",
+        "Something moves until 0:12 at the right; the picture is red and grey.",
+        "A still picture until 0:16, mostly red.",
     ]
 
 
@@ -64,7 +64,7 @@ def test_many_cuts_are_counted_and_few_are_told_with_their_time() -> None:
     few = paragraphs([cutting(), moving(), moving(), moving()])
     assert few[0] == "The picture cuts from mostly grey to mostly red around 0:01."
     many = paragraphs([cutting(), moving(), cutting(), cutting()])
-    assert many == ["At least three cuts until 0:16, from mostly grey to mostly red."]
+    assert many == ["At least three cuts until 0:16, mostly grey."]
 
 
 def test_light_and_sudden_changes_are_told_with_their_time() -> None:
@@ -92,7 +92,7 @@ def test_a_picture_that_often_comes_back_is_counted_once_and_what_lies_between_i
     begins = [scene.span.start_ms for scene in scenes]
     assert {8000, 24_000, 40_000, 56_000} <= set(begins), "each visit begins a scene"
     text = " ".join(scene.text for scene in scenes)
-    assert text.count("This picture returns 4 times, last at 1:04.") == 1
+    assert text.count("This picture returns at 0:16, 0:32, 0:48 and 1:04.") == 1
 
 
 def test_times_of_a_group_are_joined_and_short_ones_are_no_return() -> None:
@@ -135,3 +135,28 @@ def test_where_one_colour_leads_everything_titles_say_where_things_move() -> Non
     clips = measured([still()] * 4 + [moving(3)] * 4)
     titles = {node.title for node in build(clips).nodes if node.level is Level.CLIP}
     assert titles == {"Still, mostly grey", "Movement at the left"}
+
+
+def test_a_camera_that_is_swung_is_not_said_to_cut() -> None:
+    swung: Maker = lambda clip: facts(  # noqa: E731
+        clip, [Change.MOTION, Change.CUT, Change.MOTION, Change.MOTION], share=0.7
+    )
+    assert paragraphs([swung, moving(None, 0.7)])[0].startswith("Fast movement all over the picture until 0:08")
+    held: Maker = lambda clip: facts(clip, [Change.MOTION, Change.CUT, Change.MOTION], share=0.1)  # noqa: E731
+    assert paragraphs([held])[0].startswith("The picture cuts")
+
+
+def test_a_scene_of_many_stretches_is_one_sentence_with_what_happens_in_it() -> None:
+    one_scene = replace(SETTINGS, story=replace(SETTINGS.story, scene_sensitivity=0.0))
+    clips = measured([moving(3), moving(4), still(), moving(4), cutting(), moving(4)])
+    texts = [item.text for item in outline(record_of(clips, one_scene)) if isinstance(item, Paragraph)]
+    assert len(texts) == 1
+    assert "it is still from 0:08 to 0:12" in texts[0]
+    assert "the picture cuts from mostly grey to mostly red around 0:17" in texts[0]
+
+
+def test_a_showing_lasts_as_long_as_the_picture_is_shown() -> None:
+    clips = measured([still()] * 12)
+    group = same_picture(clips, 0, 1, 6)
+    glimpses = [replace(group.members[-1], span=Span(at, at + 500)) for at in (24_000, 28_000)]
+    assert not returns_of(clips, [replace(group, members=(group.members[0], *glimpses))]).showings
