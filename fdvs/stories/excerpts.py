@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from fdvs.captioners.wording import number
 from fdvs.stories.lines import quote, running_text
-from fdvs.stories.words import ENDS, content_words, one_line
+from fdvs.stories.words import content_words, one_line
 
 QUOTE_CHARS = 240  # a quote is shortened to whole lines of about so much
 BRIEF_CHARS = 100  # above the scenes, and where only some lines are named
@@ -58,8 +58,3 @@ def most_telling(lines: Sequence[str]) -> Sequence[int]:
         ranked.append(gains.index(max(gains)))
         left -= told_by[ranked[-1]]
     return ranked or range(len(lines))
-
-
-def stopped(text: str) -> str:
-    """A sentence with its full stop, which a quotation that ends a sentence has already."""
-    return text if text[-1:] in '"”' and text[-2:-1] in ENDS else f"{text}."

@@ -141,6 +141,11 @@ def quote(text: str) -> str:
     return f"“{text}”" if '"' in text else f'"{text}"'
 
 
+def stopped(text: str) -> str:
+    """A sentence with its full stop, which a quotation that ends a sentence has already."""
+    return text if text[-1:] in '"”' and text[-2:-1] in ENDS else f"{text}."
+
+
 def closed(text: str) -> str:
     """The text with a full stop where it ends in a word, so that joined sentences stay apart."""
     return text + "." if text[-1:].isalnum() or text[-1:] in "%)" else text
@@ -156,7 +161,9 @@ def seen_lines(evidence: ClipEvidence) -> list[Line]:
     for caption in evidence.told(*SEEN):
         if caption.kind is CaptionKind.SCREEN_TEXT:
             plain = running_text(caption.text.splitlines())
-            lines.append(_line(caption, f"On screen: {quote(plain)}", plain))
+            began_later = clock(caption.span.start_ms) != clock(evidence.clip.span.start_ms)
+            since = f" from {clock(caption.span.start_ms)}" if began_later else ""
+            lines.append(_line(caption, stopped(f"On screen{since}: {quote(plain)}"), plain))
         elif caption.backend == MEASURED:
             plain = one_line(caption.text)
             lines.append(_line(caption, closed(plain), plain))

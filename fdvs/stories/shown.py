@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from fdvs.captioners.wording import SMALL_BELOW, mean_change, number
 from fdvs.records import CaptionKind, PageKind, ShownPage, ShownStep, Span, clock
 from fdvs.stories.evidence import ClipEvidence
-from fdvs.stories.excerpts import BRIEF_CHARS, QUOTE_CHARS, most_telling, quoted, some_of, stopped
-from fdvs.stories.lines import OVERLAID, SHOWN, Line, quote, running_text
+from fdvs.stories.excerpts import BRIEF_CHARS, QUOTE_CHARS, most_telling, quoted, some_of
+from fdvs.stories.lines import OVERLAID, SHOWN, Line, quote, running_text, stopped
 from fdvs.stories.words import one_line, same_text_key
 
 _STEPS_CHARS = 360  # the quotes of all steps of a page together; one of many steps still gets `_STEP_CHARS`
@@ -212,30 +212,36 @@ def _return_text(shown: Shown, origin: Shown) -> str:
     what = f"The text {quoted(_texts(page.steps), BRIEF_CHARS)}"
     if origin.is_subject and page.title:
         what = _name(origin)
-    return f"{what} returns until {clock(shown.page.span.end_ms)}, first seen at {clock(page.span.start_ms)}."
+    return f"{what} returns {_when(shown.page)}, first seen at {clock(page.span.start_ms)}."
+
+
+def _when(page: ShownPage) -> str:
+    """`from 0:51 to 1:10`: nodes begin and end with clips, so only the sentence knows when a page is shown."""
+    start, end = clock(page.span.start_ms), clock(page.span.end_ms)
+    return f"from {start} to {end}" if page.span.duration_ms >= _BRIEFLY_MS and start != end else f"at {start}"
 
 
 def _page_text(shown: Shown, steps: Sequence[ShownStep], duration_ms: int, limit: int = QUOTE_CHARS) -> str:
     """A page's first showing, as far as `steps` go."""
     page = shown.page
-    until = f" until {clock(page.span.end_ms)}" if page.span.duration_ms >= _BRIEFLY_MS else ""
+    when = _when(page)
     if page.kind is PageKind.OVERLAY:
-        how_long = " for the whole film" if page.span.duration_ms >= _WHOLE * duration_ms else until
-        return f"The words {quoted(_texts(steps), limit)} stay on the screen{how_long}."
+        how_long = "for the whole film" if page.span.duration_ms >= _WHOLE * duration_ms else when
+        return f"The words {quoted(_texts(steps), limit)} stay on the screen {how_long}."
     if page.kind is PageKind.SCROLL:
         what = "Credits scroll" if page.span.start_ms >= _LATE * duration_ms else "Text scrolls"
-        return stopped(f"{what}{until}, beginning with {quoted(_texts(steps), BRIEF_CHARS)}")
+        return stopped(f"{what} {when}, beginning with {quoted(_texts(steps), BRIEF_CHARS)}")
     if not shown.is_subject:
-        return stopped(f"On screen{until}: {quoted(_texts(steps), limit)}")
+        return stopped(f"On screen {when}: {quoted(_texts(steps), limit)}")
     crowded = _is_crowded(page)
     lead = f"{_name(shown)} is" if page.title else f"A {'crowded page' if crowded else 'slide'} is"
     if len(steps) > 1:
         how = "changes" if crowded else "builds up"
-        return stopped(f"{lead} shown{until} and {how}: {_steps_text(page, steps)}")
+        return stopped(f"{lead} shown {when} and {how}: {_steps_text(page, steps)}")
     body = [text for step in steps for text in _body(page, step)]
     if crowded:
-        return stopped(f"{lead} shown{until}: {some_of(body, 'lines')}")
-    return stopped(f"{lead} shown{until}" + (f": {quoted(body, limit)}" if body else ""))
+        return stopped(f"{lead} shown {when}: {some_of(body, 'lines')}")
+    return stopped(f"{lead} shown {when}" + (f": {quoted(body, limit)}" if body else ""))
 
 
 def _brief_text(shown: Shown, duration_ms: int) -> str:

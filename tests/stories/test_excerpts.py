@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fdvs.stories.excerpts import BRIEF_CHARS, quoted, some_of, stopped
-from fdvs.stories.lines import running_text
+from fdvs.stories.excerpts import BRIEF_CHARS, quoted, some_of
+from fdvs.stories.lines import running_text, stopped
 
 TEN = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 

@@ -75,7 +75,7 @@ def test_on_screen_text_is_quoted_and_measured_facts_stay_together() -> None:
         None,
     )
     built = build([evidence])
-    assert built.nodes[-1].text == 'A cut halfway. Otherwise still: white. On screen: "What is LAION"'
+    assert built.nodes[-1].text == 'A cut halfway. Otherwise still: white. On screen: "What is LAION".'
     assert len(built.nodes[-1].sentences) == 2
     assert only(built.nodes, Level.CHAPTER)[0].title == "What is LAION"
 
