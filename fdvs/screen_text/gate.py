@@ -56,7 +56,7 @@ def is_news(found: tuple[Box, ...], known: tuple[Box, ...], same_in: Callable[[t
 
     Args:
         found: where the detector sees text in it.
-        known: where text was read in the picture before.
+        known: where text was read, or seen and not read, in the picture before.
         same_in: whether nothing changed between the two inside these boxes.
 
     Nothing is new where all text that there was is untouched, and all text that there is was there before: then only

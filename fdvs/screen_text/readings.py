@@ -13,7 +13,7 @@ from fdvs.screen_text.boxes import Box
 DETECTOR, RECOGNISER = "PP-OCRv6_det_small", "PP-OCRv6_rec_small"
 MODEL = f"{DETECTOR} + {RECOGNISER}"
 # Raise it when other pictures are chosen or read otherwise, so that films are read anew.
-READING_VERSION = 2
+READING_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ class WatchState:
 
     Attributes:
         luma: the picture that was looked at last; None before the first.
-        boxes: where text was read in it; empty where it shows none.
+        boxes: where text was read in it, or seen and not read; empty where it shows none.
         pace: how much was looked at.
     """
 
@@ -168,7 +168,9 @@ def _look(
         return _Seen("skipped"), WatchState(None, (), pace)  # what came is not known, so nothing can be like it
     lines = eyes().read(frame.rgb())
     outcome = "read" if lines else "no_text"
-    return _Seen(outcome, lines, found), WatchState(shown.luma, tuple(line.box for line in lines), pace.read())
+    # What gave nothing gives nothing again as long as it stands: its places are as known as those of lines.
+    known = (*(line.box for line in lines), *found)
+    return _Seen(outcome, lines, found), WatchState(shown.luma, known, pace.read())
 
 
 def _short_side(frame: Frame, long_side: int) -> int:

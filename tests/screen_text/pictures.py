@@ -39,9 +39,11 @@ def frame(pixels: NDArray[np.uint8], time_ms: int) -> Frame:
 
 
 class KnowingEyes:
-    """Sees and reads the lines that were announced for a picture, by its mean colour; counts its looks."""
+    """Sees and reads the lines that were announced for a picture, by its mean colour; counts its looks. Of foreign
+    letters it only sees where they stand."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, foreign: bool = False) -> None:
+        self.foreign = foreign
         self.known: list[tuple[NDArray[np.uint8], Sequence[str]]] = []
         self.glances = self.reads = 0
 
@@ -63,4 +65,5 @@ class KnowingEyes:
 
     def read(self, pixels: NDArray[np.uint8]) -> tuple[ReadLine, ...]:
         self.reads += 1
-        return tuple(ReadLine(text, 0.99, box) for text, box in zip(self._lines(pixels), LINE, strict=False))
+        lines = () if self.foreign else self._lines(pixels)
+        return tuple(ReadLine(text, 0.99, box) for text, box in zip(lines, LINE, strict=False))

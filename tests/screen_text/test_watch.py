@@ -59,7 +59,10 @@ def test_a_film_without_text_is_never_read(eyes: KnowingEyes, watch: TextWatch) 
     assert all(a.span.end_ms == b.span.start_ms for a, b in pairwise(readings))
 
 
-def test_what_moves_beside_a_slide_does_not_have_it_read_again(eyes: KnowingEyes, watch: TextWatch) -> None:
+@pytest.mark.parametrize("foreign", [False, True])
+def test_what_moves_beside_a_slide_does_not_have_it_read_again(foreign: bool) -> None:
+    eyes = KnowingEyes(foreign=foreign)
+    watch = TextWatch(WatchState(), lambda: eyes)
     slide = ("Results", "Peak memory of it")
     samples = []
     for i in range(12):
@@ -70,7 +73,9 @@ def test_what_moves_beside_a_slide_does_not_have_it_read_again(eyes: KnowingEyes
         samples.append((at.time_ms, watch.shown(at, begins_clip=i == 0)))
     readings = watch.read(Span(0, 12_000), samples)
     assert eyes.reads == 1
-    assert [r.outcome for r in readings if r.outcome != "skipped"] == ["read", "same", "same", "same"]
+    looked = [r for r in readings if r.outcome != "skipped"]
+    assert [r.outcome for r in looked] == ["no_text" if foreign else "read", "same", "same", "same"]
+    assert len(looked[0].places) == len(slide)
 
 
 def test_text_that_comes_up_between_clip_borders_in_moving_pictures_is_found(
