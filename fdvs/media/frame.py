@@ -87,12 +87,14 @@ class Frame:
             picture = self._picture
             scaled = self._converters.small.reformat(picture, SMALL, SMALL, "yuv444p", interpolation=_AREA, threads=1)
             planes = np.asarray(scaled.to_ndarray(), dtype=np.uint8)  # [3, 64, 64]
-            if scaled.color_range != _FULL_RANGE and not scaled.format.name.startswith("yuvj"):
-                planes = np.stack((_LUMA_UP[planes[0]], _CHROMA_UP[planes[1]], _CHROMA_UP[planes[2]]))
+            is_full = scaled.color_range == _FULL_RANGE or scaled.format.name.startswith("yuvj")
+            luma, chroma = (_AS_IT_IS, _AS_IT_IS) if is_full else (_LUMA_UP, _CHROMA_UP)
             if colour.is_hdr(picture.color_trc):
-                planes[0] = colour.luma_table(int(picture.color_trc))[planes[0]]
+                luma = colour.luma_table(int(picture.color_trc))[luma]
             upright = np.rot90(planes, self._turns, axes=(1, 2)) if self._turns else planes
-            self._small = np.ascontiguousarray(upright.transpose(1, 2, 0))
+            self._small = np.empty((SMALL, SMALL, 3), np.uint8)
+            for channel, table in enumerate((luma, chroma, chroma)):
+                self._small[..., channel] = table[upright[channel]]
         return self._small
 
     def luma(self, width: int, height: int) -> NDArray[np.uint8]:
@@ -163,3 +165,4 @@ def _table(values: NDArray[np.float64]) -> NDArray[np.uint8]:
 # Limited to full range: luma 16..235, chroma 16..240 around 128.
 _LUMA_UP = _table((np.arange(256) - 16) * 255 / 219)
 _CHROMA_UP = _table((np.arange(256) - 128) * 255 / 224 + 128)
+_AS_IT_IS = np.arange(256, dtype=np.uint8)
