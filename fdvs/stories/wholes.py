@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fdvs.records import PageKind
 from fdvs.stories.evidence import ClipEvidence
 from fdvs.stories.returns import Returns
-from fdvs.stories.shown import Shown, subject_changes
+from fdvs.stories.standing import Shown, subject_changes
 
 _VISIT_MS = 60_000  # what lasts longer between two showings is cut like any other film
 _LATE = 0.75  # credits begin after this share of the film

@@ -22,7 +22,8 @@ from fdvs.stories.lines import SHOWN, Line, clip_sentences, in_short, seen_lines
 from fdvs.stories.measured import MeasuredTeller, comings_and_goings, measured_caption, measured_phrases
 from fdvs.stories.phases import phase_phrase
 from fdvs.stories.returns import returns_of
-from fdvs.stories.shown import PageTeller, shown_pages, standing, still_standing
+from fdvs.stories.shown import PageTeller, still_standing
+from fdvs.stories.standing import shown_pages, standing
 from fdvs.stories.standouts import Standout, standouts
 from fdvs.stories.titles import rare_phrases, title_of
 from fdvs.stories.wholes import credits_of, without_scraps

@@ -9,7 +9,7 @@ import pytest
 from fdvs.captioners.facts import Change
 from fdvs.records import Level, PageKind, ShownPage, StoryNode, clock
 from fdvs.stories.outline import Paragraph, outline
-from fdvs.stories.shown import shown_pages, subject_changes
+from fdvs.stories.standing import shown_pages, subject_changes
 from tests.stories.films import build, facts, measured, page, record_of, still_facts
 
 CLIP_MS = 4000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fdvs.captioners.facts import Change, PictureFacts
 from fdvs.records import Clip, Level, PageKind
 from fdvs.stories.returns import returns_of
-from fdvs.stories.shown import shown_pages
+from fdvs.stories.standing import shown_pages
 from fdvs.stories.wholes import credits_of, visits_of, without_scraps
 from tests.stories.films import build, facts, measured, page, picture, same_picture, still_facts
 
