@@ -11,8 +11,9 @@ from fdvs.screen_text.gate import LOOK_EVERY_MS
 from fdvs.screen_text.readings import Reading, ReadLine
 from fdvs.screen_text.texts import in_known_letters
 
-# Of letters it knows the reader is surer than this when they are clear, of all others less sure (docs/languages.md).
-READ_SCORE = 0.9
+# Of letters it knows the reader is surer than this even when most are blurred, as in small credits that roll; of all
+# others it is less sure (docs/languages.md).
+READ_SCORE = 0.8
 # A line read in a place lies in it by this share of the smaller of the two, in width and in height.
 SAME_PLACE = 0.5
 # In thousandths of the picture's height: what is lower may be unread for being small, what is higher is a drawn title

@@ -31,7 +31,7 @@ def test_lines_that_were_seen_and_gave_nothing_are_told_with_time_and_length() -
     assert "first at 0:03, 15 seconds in all" in found.warning
 
 
-@pytest.mark.parametrize(("score", "is_read"), [(0.96, True), (0.88, False), (0.5, False)])
+@pytest.mark.parametrize(("score", "is_read"), [(0.96, True), (0.83, True), (0.78, False), (0.5, False)])
 def test_what_the_reader_doubts_is_not_read(score: float, is_read: bool) -> None:
     assert (unread_text([seen(0, LONG_S, in_place(PLACE, score))]) is None) is is_read
 
