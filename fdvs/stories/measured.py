@@ -72,6 +72,7 @@ class MeasuredTeller:
         self._is_told = is_told
         self._starts = [evidence.clip.span.start_ms for evidence in clips]
         self._look: frozenset[str] = frozenset()
+        self._counted: set[int] = set()
         self.visits: set[int] = set()  # first clips of what was told as coming into the picture and leaving it
 
     def lines(self, clips: range, standouts: Mapping[int, Standout]) -> list[Line]:
@@ -147,7 +148,7 @@ class MeasuredTeller:
         if standout:
             clauses.append(standout)
         text = capital("; ".join(clauses)) + "."
-        back = self._returns.showings_of(whole.clips.start)[1:] if whole.kind is Kind.STILL else ()
+        back = self._told_once(whole)
         weight = sum(_TELLS[part.kind] * part.duration_ms / 1000 for part in passage.parts)
         return Line(
             text=text,
@@ -160,6 +161,14 @@ class MeasuredTeller:
             returns=tuple(map(self._time_and_source, back)) if len(back) > _TOLD_RETURNS else (),
             weight=weight * (1 + 2 * max(map(mean_change, whole.facts))) * (_STANDS_OUT if standout else 1),
         )
+
+    def _told_once(self, stretch: Stretch) -> tuple[Span, ...]:
+        """When a still picture comes back, said only where it stands first."""
+        picture = self._returns.picture(stretch.clips.start)
+        if stretch.kind is not Kind.STILL or picture is None or picture in self._counted:
+            return ()
+        self._counted.add(picture)
+        return self._returns.showings[picture][1:]
 
     def _time_and_source(self, showing: Span) -> tuple[int, str]:
         evidence = self._clips[bisect_right(self._starts, showing.start_ms) - 1]

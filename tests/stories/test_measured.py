@@ -9,7 +9,7 @@ from fdvs.captioners.facts import Change, Light, PictureFacts
 from fdvs.records import Clip, Level, Span
 from fdvs.stories.outline import Paragraph, outline
 from fdvs.stories.returns import returns_of
-from tests.stories.films import SETTINGS, build, facts, measured, picture, record_of, same_picture, still_facts
+from tests.stories.films import PAPER, SETTINGS, build, facts, measured, picture, record_of, same_picture, still_facts
 
 Maker = Callable[[Clip], PictureFacts]
 
@@ -160,3 +160,11 @@ def test_a_showing_lasts_as_long_as_the_picture_is_shown() -> None:
     group = same_picture(clips, 0, 1, 6)
     glimpses = [replace(group.members[-1], span=Span(at, at + 500)) for at in (24_000, 28_000)]
     assert not returns_of(clips, [replace(group, members=(group.members[0], *glimpses))]).showings
+
+
+def test_returns_are_told_once_also_where_every_clip_is_a_chapter() -> None:
+    makers = ([still()] * 2 + [moving()] * 2) * 4 + [still()] * 2
+    clips = measured(makers)
+    group = same_picture(clips, *(i for i in range(len(clips)) if i % 4 < 2))
+    text = " ".join(node.text for node in build(clips, PAPER, [group]).nodes if node.level is Level.CHAPTER)
+    assert text.count("This picture returns at") == 1
