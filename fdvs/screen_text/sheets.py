@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from fdvs.records import PageKind, Span
+from fdvs.screen_text.boxes import Box
 from fdvs.screen_text.order import reading_order
 from fdvs.screen_text.texts import essence, num_letters, similarity
 from fdvs.screen_text.titles import title_of
-from fdvs.screen_text.votes import Line
+from fdvs.screen_text.votes import Line, merged
 
 # Lines this similar say the same; two pages of which this share of the letters says the same are one page.
 SAME_LINE, SAME_PAGE = 0.85, 0.8
@@ -38,9 +39,18 @@ class Sheet:
 
 def sheet_of(lines: Sequence[Line], kind: PageKind = PageKind.PAGE) -> Sheet:
     """A page whose lines came when they were first seen."""
+    lines = _once(lines)
     by_start = groupby(sorted(lines, key=lambda line: line.span.start_ms), key=lambda line: line.span.start_ms)
     steps = tuple(tuple(reading_order(list(step))) for _, step in by_start)
     return Sheet(kind, title_of(lines) if kind == PageKind.PAGE else "", steps)
+
+
+def _once(lines: Sequence[Line]) -> list[Line]:
+    """Lines of one text in one box as one: where equal words lie over each other, looks may mistake one for another."""
+    kept: dict[tuple[str, Box], list[Line]] = {}
+    for line in lines:
+        kept.setdefault((line.text, line.box), []).append(line)
+    return [merged(sorted(same, key=lambda line: line.first_index)) for same in kept.values()]
 
 
 def worth_telling(lines: Sequence[Line]) -> bool:
