@@ -83,6 +83,18 @@ def clock(time_ms: int, *, hours: bool = False) -> str:
     return f"{seconds // 60}:{seconds % 60:02d}"
 
 
+def clock_after(end_ms: int, start_ms: int) -> str:
+    """`end_ms` as `clock` gives it, with as many decimals as it takes to differ from `start_ms`: `0:00.04`."""
+    if end_ms // 1000 != start_ms // 1000:
+        return clock(end_ms)
+    fraction = next(
+        f"{end_ms % 1000 // unit:0{digits}d}"
+        for digits, unit in ((1, 100), (2, 10), (3, 1))
+        if end_ms // unit != start_ms // unit or unit == 1
+    )
+    return f"{clock(end_ms)}.{fraction}"
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Span:
     """Half-open interval [start_ms, end_ms) on one video's time line."""

@@ -33,9 +33,10 @@ def cut_time(stretch: Stretch) -> str:
     return clock((facts.times_ms[step] + facts.times_ms[step + 1]) // 2)
 
 
-def movement(facts: Sequence[PictureFacts], end_ms: int) -> str:
+def movement(facts: Sequence[PictureFacts], until: str) -> str:
     """`something moves until 0:20, first in the centre, then at the right`, or how much of the picture moves where that
-    has no place. Before a camera that stands something moves; where the camera itself may move, there is movement."""
+    has no place; `until` comes as it is told. Before a camera that stands something moves; where the camera itself may
+    move, there is movement."""
     shares = list(map(mean_change, facts))
     share = max(shares)
     fast = 2 * sum(map(is_fast, facts)) >= len(facts)
@@ -44,7 +45,7 @@ def movement(facts: Sequence[PictureFacts], end_ms: int) -> str:
         verb = f"something moves{' fast' if fast else ''}"
     if share < SMALL_BELOW:
         verb = "small movements"
-    found, until = places(facts), f"until {clock(end_ms)}"
+    found = places(facts)
     if len(found) > 1:
         return f"{verb} {until}, first {', then '.join(found)}"
     if found:

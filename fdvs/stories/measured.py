@@ -24,7 +24,7 @@ from fdvs.captioners.wording import (
     number,
     short_colour_words,
 )
-from fdvs.records import Caption, CaptionKind, Span, clock
+from fdvs.records import Caption, CaptionKind, Span, clock, clock_after
 from fdvs.stories.clauses import (
     camera_moves,
     colour_names,
@@ -190,7 +190,7 @@ class MeasuredTeller:
         comes, leaves = places(moving[0].facts[:1]), places(moving[-1].facts[-1:])
         text = "something comes into the picture" + (f" {comes[0]}" if comes else "")
         if self._returns.picture(after) != picture:
-            return f"{text} and is there until {clock(whole.end_ms)}"
+            return f"{text} and is there {_until(whole)}"
         showings = self._returns.showings_of(after)
         gone_ms = next(one.start_ms for one in showings if one.end_ms > self._starts[after])
         where = f", last {leaves[-1]}" if leaves and len(moving) > 1 else ""
@@ -201,32 +201,32 @@ class MeasuredTeller:
         return telling(passage)
 
     def _tell_black(self, passage: Passage) -> str:
-        return f"the picture is black until {clock(passage.whole.end_ms)}"
+        return f"the picture is black {_until(passage.whole)}"
 
     def _tell_back(self, passage: Passage) -> str:
         first = self._returns.showings_of(passage.whole.clips.start)[0]
         self._look = colour_names(passage.whole.facts[-1])
-        return f"the picture of {clock(first.start_ms)} is back until {clock(passage.whole.end_ms)}"
+        return f"the picture of {clock(first.start_ms)} is back {_until(passage.whole)}"
 
     def _tell_still(self, passage: Passage) -> str:
         whole = passage.whole
         if len(passage.parts) > 1:
-            return f"the picture is mostly still until {clock(whole.end_ms)}"
+            return f"the picture is mostly still {_until(whole)}"
         look = self._new_look(whole)
         picture = "a still picture" if look or not self._look else "the picture is still"
-        return f"{picture} until {clock(whole.end_ms)}{look and f', {look}'}"
+        return f"{picture} {_until(whole)}{look and f', {look}'}"
 
     def _tell_moves(self, passage: Passage) -> str:
         whole = passage.whole
         moving = [facts for part in passage.parts if part.kind is Kind.MOVES for facts in part.facts]
-        return movement(moving, whole.end_ms)
+        return movement(moving, _until(whole))
 
     def _tell_camera(self, passage: Passage) -> str:
         moves = camera_moves(passage)
         if len(moves) > 1:
             return f"the camera {', then '.join(f'{verb} at {clock(start_ms)}' for verb, start_ms in moves)}"
         first = first_run(passage.parts, Kind.CAMERA)
-        text = f"{camera_clause(first.facts[0])} until {clock(first.end_ms)}"
+        text = f"{camera_clause(first.facts[0])} {_until(first)}"
         share = max(map(mean_change, first.facts))
         if share >= OWN_MOVEMENT and not text.startswith("The picture scrolls"):
             text += f"; besides, there is movement {size(share)}"
@@ -240,7 +240,7 @@ class MeasuredTeller:
         if whole.num_cuts == 1:
             return f"{single_cut(whole)}{wild}"
         # Two cuts between the same two samples are measured as one, and a cut between two clips not at all.
-        return f"at least {number(whole.num_cuts)} cuts until {clock(whole.end_ms)}{leading_colours(whole.facts)}{wild}"
+        return f"at least {number(whole.num_cuts)} cuts {_until(whole)}{leading_colours(whole.facts)}{wild}"
 
     def _details(self, passage: Passage) -> list[str]:
         """What else happens, in the order of what it tells."""
@@ -278,6 +278,10 @@ class MeasuredTeller:
             return ""
         self._look = look
         return ", ".join(words)
+
+
+def _until(stretch: Stretch) -> str:
+    return f"until {clock_after(stretch.end_ms, stretch.start_ms)}"
 
 
 def comings_and_goings(num_visits: int, end_ms: int) -> list[str]:
