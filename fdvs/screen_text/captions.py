@@ -16,7 +16,8 @@ CaptionsOfClips = dict[str, tuple[Caption, ...]]
 
 
 def told(sheets: Sequence[Sheet], clips: Sequence[Clip], settings_hash: str) -> tuple[PagesOfClips, CaptionsOfClips]:
-    """Sheets as pages and captions, by the id of the clip in which they start.
+    """Sheets as pages and captions, by the id of the clip in which they start. The same words from the same time to the
+    same time are one caption; a page with nothing but such words is left out.
 
     Args:
         sheets: in time order; `repeats` points to earlier ones.
@@ -25,15 +26,22 @@ def told(sheets: Sequence[Sheet], clips: Sequence[Clip], settings_hash: str) -> 
     starts = [clip.span.start_ms for clip in clips]
     pages: dict[str, list[ShownPage]] = {}
     captions: dict[str, list[Caption]] = {}
+    known: set[str] = set()
     first_ids: list[str] = []
     for sheet in sheets:
-        steps = []
+        steps, new = [], []
         for lines in sheet.steps:
             clip = clips[bisect_right(starts, _start(lines)) - 1]
             caption = _caption(clip, lines, sheet.span.end_ms, settings_hash)
-            captions.setdefault(clip.id, []).append(caption)
+            if caption.id not in known:
+                new.append(caption)
+                known.add(caption.id)
             steps.append(ShownStep(_start(lines), caption.id, tuple(_shown(line) for line in lines)))
         first_ids.append(steps[0].caption_id)
+        if not new:
+            continue
+        for caption in new:
+            captions.setdefault(caption.clip_id, []).append(caption)
         repeats = None if sheet.repeats is None else first_ids[sheet.repeats]
         page = ShownPage(sheet.kind, sheet.span, sheet.title, tuple(steps), repeats)
         pages.setdefault(clips[bisect_right(starts, sheet.span.start_ms) - 1].id, []).append(page)
