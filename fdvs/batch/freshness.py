@@ -11,7 +11,7 @@ from fdvs.store.library import Store
 from fdvs.store.paths import Fingerprint, PathRow
 
 # Raise it when a stage makes other records from the same input, so that libraries are brought up to date.
-PIPELINE_VERSION = 2
+PIPELINE_VERSION = 3
 
 
 def story_key(settings: Settings, paths: Iterable[str], imported_key: str = "") -> str:
