@@ -10,9 +10,11 @@ from fdvs.captioners.wording import describe, facts_phrase, mean_change, place_p
 from fdvs.records import Caption, CaptionKind, Outcome, content_id
 from fdvs.settings import CaptionSettings
 
-__all__ = ["BuiltinCaptioner", "compare", "describe", "facts_phrase", "place_phrase"]
+__all__ = ["BuiltinCaptioner", "compare", "describe", "ends_alike", "facts_phrase", "place_phrase"]
+
 
 LAYOUT_SCALE = 60.0  # mean difference of two 3×3 layouts (0..255) from which two pictures look entirely different
+ENDS_ALIKE = 0.1  # of that scale: less is compression and light
 
 
 def compare(a: PictureFacts, b: PictureFacts) -> float:
@@ -26,21 +28,30 @@ def compare(a: PictureFacts, b: PictureFacts) -> float:
     names = sorted(shares_a.keys() | shares_b.keys())
     colours = 0.5 * sum(abs(shares_a.get(name, 0) - shares_b.get(name, 0)) for name in names)
     layout = min(
-        sum(abs(x - y) for x, y in zip(one, other, strict=True)) / len(one)
-        for one in (a.first_layout, a.last_layout)
-        for other in (b.first_layout, b.last_layout)
+        _apart(one, other) for one in (a.first_layout, a.last_layout) for other in (b.first_layout, b.last_layout)
     )
     light = abs(sum(a.light) / len(a.light) - sum(b.light) / len(b.light))
     movement = abs(min(1.0, mean_change(a)) - min(1.0, mean_change(b)))
     other_camera = 0.0 if a.camera[:1] == b.camera[:1] else 1.0
     parts = (
         (0.40, min(1.0, colours)),
-        (0.35, min(1.0, layout / LAYOUT_SCALE)),
+        (0.35, layout),
         (0.10, min(1.0, 2 * light)),
         (0.10, min(1.0, 2 * movement)),
         (0.05, other_camera),
     )
     return round(sum(weight * value for weight, value in parts), 3)
+
+
+def ends_alike(facts: PictureFacts) -> bool:
+    """Whether a clip ends with about the picture that it begins with."""
+    return round(_apart(facts.first_layout, facts.last_layout), 3) < ENDS_ALIKE
+
+
+def _apart(one: Sequence[int], other: Sequence[int]) -> float:
+    """Difference of two layouts, 0..1."""
+    mean = sum(abs(x - y) for x, y in zip(one, other, strict=True)) / max(1, len(one))
+    return min(1.0, mean / LAYOUT_SCALE)
 
 
 class BuiltinCaptioner:

@@ -64,7 +64,7 @@ class Steps:
         """[P] what happens in each step."""
         flashes = self.flashes()
         kinds = [Change.LIGHT if i in flashes or i + 1 in flashes else self._kind(i) for i in range(len(self.changed))]
-        return _with_steps(kinds, self.changed)
+        return self._with_dissolves(_with_steps(kinds, self.changed))
 
     def flashes(self) -> list[int]:
         """Samples that are a flash: much lighter than both neighbours, and the same picture or white."""
@@ -102,6 +102,21 @@ class Steps:
             or (alike < OTHER_ALIKE and colours >= OTHER_COLOURS)
             or (alone and (alike < UNLIKE or (alike < LONE_ALIKE and colours >= LONE_COLOURS)))
         )
+
+    def _with_dissolves(self, kinds: list[Change]) -> list[Change]:
+        """Two steps in a row between pictures that stand, and are two, are one cut where one of them changes most of the
+        picture: a sample fell into a dissolve. The lesser step is put down to light."""
+        result = list(kinds)
+        for i in range(1, len(kinds) - 2):
+            both = (i, i + 1)
+            stands = kinds[i - 1] == kinds[i + 2] == Change.STILL
+            turns = all(kinds[j] in (Change.MOTION, Change.CUT) for j in both)
+            most = max(self.changed[j] for j in both) >= STEP_CUT_SHARE
+            if stands and turns and most and colour_gap(self.colours[i], self.colours[i + 2]) >= LONE_COLOURS:
+                cut = max(both, key=lambda j: self.changed[j])
+                result[i], result[i + 1] = Change.LIGHT, Change.LIGHT
+                result[cut] = Change.CUT
+        return result
 
 
 def _with_steps(kinds: list[Change], changed: tuple[float, ...]) -> list[Change]:

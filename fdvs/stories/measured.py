@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from fdvs.captioners.builtin import compare, facts_phrase, place_phrase
+from fdvs.captioners.builtin import compare, ends_alike, facts_phrase, place_phrase
 from fdvs.captioners.facts import Change, Light, PictureFacts
 from fdvs.captioners.wording import (
     OWN_MOVEMENT,
@@ -42,7 +42,7 @@ from fdvs.stories.evidence import MEASURED, ClipEvidence
 from fdvs.stories.lines import Line
 from fdvs.stories.returns import Returns
 from fdvs.stories.standouts import Standout
-from fdvs.stories.stretches import STILL_NAMED_MS, Kind, Passage, Stretch, cuts_are_sure, passages
+from fdvs.stories.stretches import STILL_NAMED_MS, Kind, Passage, Stretch, black_inside, cuts_are_sure, passages
 
 _OTHER_PICTURE = 0.12  # `compare` of neighbours from which two still pictures are two
 _ONE_COLOUR = 0.6  # share of the clips that one colour leads
@@ -116,7 +116,8 @@ class MeasuredTeller:
         if self._is_told(clip) and kind is not Kind.CUTS and mean_change(evidence.facts) < STRONG_FROM:
             return None  # text that appears is a change, too
         often = len(self._returns.showings_of(clip)) - 1 > _TOLD_RETURNS
-        joins = kind not in (Kind.BLACK, Kind.BACK) and not often
+        parted = kind is Kind.STILL and black_inside(evidence.facts) is not None
+        joins = kind not in (Kind.BLACK, Kind.BACK) and not often and not parted
         return Stretch(kind, range(clip, clip + 1), (caption,), (evidence.facts,), joins)
 
     def _kind(self, clip: int, facts: PictureFacts) -> Kind:
@@ -210,6 +211,11 @@ class MeasuredTeller:
 
     def _tell_still(self, passage: Passage) -> str:
         whole = passage.whole
+        black_ms = black_inside(whole.facts[0])
+        if black_ms is not None and len(whole.clips) == 1:
+            other = not ends_alike(whole.facts[0])
+            comes = "another one comes out of it and stands" if other else "comes back"
+            return f"the picture goes to black around {clock(black_ms)}, and {comes} {_until(whole)}"
         if len(passage.parts) > 1:
             return f"the picture is mostly still {_until(whole)}"
         look = self._new_look(whole)

@@ -91,6 +91,14 @@ def cuts_are_sure(facts: PictureFacts) -> bool:
     return not all(any(wild[i] for i in both) for both in near)
 
 
+def black_inside(facts: PictureFacts) -> int | None:
+    """When the picture goes to black in the middle of a clip and comes out of it again; None where it does not."""
+    if not facts.times_ms:
+        return None
+    inner = (start for start, end in facts.black_ms if start > facts.times_ms[0] and end < facts.times_ms[-1])
+    return next(inner, None)
+
+
 def _leading(parts: Sequence[Stretch]) -> Kind:
     if sum(part.num_cuts for part in parts) >= _MANY_CUTS:
         return Kind.CUTS

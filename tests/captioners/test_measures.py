@@ -86,6 +86,25 @@ def test_a_cut_is_no_motion() -> None:
     assert facts.still_ms == ((1000, 1500), (1750, 2750))
 
 
+def test_a_sample_inside_a_dissolve_is_one_cut_and_no_motion() -> None:
+    second = window(300, 400, seed=2) * 0.4
+
+    def picture(i: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+        share = min(1.0, max(0.0, (i - 2) / 2))  # sample 3 is half of each
+        return window(300, 400) * (1 - share) + second * share
+
+    facts = facts_of(film(picture))
+
+    assert facts.num_cuts == 1
+    assert Change.MOTION not in facts.kinds
+
+
+def test_what_passes_before_a_still_picture_is_no_dissolve() -> None:
+    facts = facts_of(film(lambda i: window(300, 400, seed=2) * 0.4 if i == 3 else window(300, 400)))
+
+    assert Change.LIGHT not in facts.kinds
+
+
 def test_a_cut_during_a_pan_does_not_hide_the_pan() -> None:
     def picture(i: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
         return window(300 + 20 * i, 400) if i < 4 else window(300 + 20 * i, 400, seed=2) * 0.5
