@@ -104,8 +104,8 @@ class Steps:
         )
 
     def _with_dissolves(self, kinds: list[Change]) -> list[Change]:
-        """Two steps in a row between pictures that stand, and are two, are one cut where one of them changes most of the
-        picture: a sample fell into a dissolve. The lesser step is put down to light."""
+        """Two steps in a row between two pictures that stand are one cut where one of them changes most of the picture:
+        a sample fell into a dissolve. The lesser step is put down to light."""
         result = list(kinds)
         for i in range(1, len(kinds) - 2):
             both = (i, i + 1)
