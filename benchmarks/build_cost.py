@@ -22,6 +22,8 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.reporting import all_hold, finish, gate_rows
+
 FILES = (
     "bbb_full_448x252.mkv",
     "lecture_deep_learning_welcome.mp4",
@@ -187,11 +189,8 @@ def report(measured: Figures, rounds: int) -> tuple[list[str], bool]:
             0,
         ),
     ]
-    lines += ["", "| target | measured | gate | aim | |", "| --- | ---: | ---: | ---: | --- |"]
-    for name, value, gate, aim in gates:
-        verdict = "aim" if value <= aim else "gate" if value <= gate else "MISSED"
-        lines.append(f"| {name} | {value:.2f} | {gate:g} | {aim:g} | {verdict} |")
-    return lines, all(value <= gate for _, value, gate, _ in gates)
+    lines += ["", *gate_rows(gates, ".2f")]
+    return lines, all_hold(gates)
 
 
 def main() -> None:
@@ -201,10 +200,7 @@ def main() -> None:
     parser.add_argument("--save", type=Path)
     options = parser.parse_args()
     lines, held = report(run_all(options.videos, options.rounds), options.rounds)
-    print("\n".join(lines))
-    if options.save:
-        options.save.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    sys.exit(0 if held else 1)
+    finish(lines, held, options.save)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.build_cost import FILES, MODES, measure_quietly
+from benchmarks.reporting import finish
 
 PEER = "claude-real-video 0.10.7"
 GATE_FILE, AIM_SUM = 1 / 5, 1 / 8
@@ -94,10 +95,7 @@ def main() -> None:
     parser.add_argument("--save", type=Path)
     options = parser.parse_args()
     lines, held = report(compare(options.videos, options.crv, options.rounds), options.rounds)
-    print("\n".join(lines))
-    if options.save:
-        options.save.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    sys.exit(0 if held else 1)
+    finish(lines, held, options.save)
 
 
 if __name__ == "__main__":

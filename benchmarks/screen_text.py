@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.build_cost import measure_quietly
+from benchmarks.reporting import all_hold, finish, gate_rows
 from fdvs.batch.video import probed
 from fdvs.media.frame import Frame
 from fdvs.media.reader import read_clips
@@ -195,11 +196,8 @@ def report(read: dict[str, Slides], builds: dict[str, Build], rounds: int) -> tu
         ("whole build of the moving film, × D", builds[FILM].cpu_s / builds[FILM].decode_s, 12, 6),
         ("peak memory of the largest process, MiB", max(one.peak_mib for one in builds.values()), 800, 700),
     ]
-    lines += ["", "| target | measured | gate | aim | |", "| --- | ---: | ---: | ---: | --- |"]
-    for name, value, gate, aim in gates:
-        verdict = "aim" if value <= aim else "gate" if value <= gate else "MISSED"
-        lines.append(f"| {name} | {value:.3g} | {gate:g} | {aim:g} | {verdict} |")
-    return lines, all(value <= gate for _, value, gate, _ in gates)
+    lines += ["", *gate_rows(gates, ".3g")]
+    return lines, all_hold(gates)
 
 
 def main() -> None:
@@ -212,10 +210,7 @@ def main() -> None:
     builds = {name: build(options.videos / name, options.rounds) for name in (*SLIDES, FILM)}
     read = {name: slides(options.videos / name, options.cache) for name in SLIDES}
     lines, held = report(read, builds, options.rounds)
-    print("\n".join(lines))
-    if options.save:
-        options.save.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    sys.exit(0 if held else 1)
+    finish(lines, held, options.save)
 
 
 if __name__ == "__main__":
