@@ -21,6 +21,7 @@ from fdvs.store.library import Store
 from fdvs.store.postings import LEVELS, PostingIndex
 from fdvs.store.search_rows import NodeRow
 from fdvs.store.vectors import VectorIndex
+from fdvs.stories.words import same_text_key
 
 if TYPE_CHECKING:
     from fdvs.encoders.text import TextEncoder
@@ -34,6 +35,8 @@ MAX_LEXICAL_Z = 12.0
 # Spreads in a story of a few nodes are chance; these are typical of large libraries.
 LEAST_DENSE_SPREAD = 0.05
 LEAST_LEXICAL_SPREAD = 0.1
+# Who types a title means what bears it, also where its words ("What", "Get it") tell nothing by themselves.
+TITLE_BONUS = 6.0
 _MAX_QUERY_CHARS = 10_000
 
 
@@ -143,6 +146,7 @@ class Query:
         self.store = store
         self.pool = Pool.of(store, encoder)
         self.text = check_query(text)
+        self._key = same_text_key(self.text)
         self.vector = np.asarray(encoder.encode([self.text])[0], np.float32)
         found = terms(self.text, query=True)
         language = language_of_query(found, self.pool.words.spoken)
@@ -182,7 +186,9 @@ class Query:
                 outside = self.is_outside(row.video_id)
                 meaning_weight = OUTSIDE_MEANING_WEIGHT if outside else 1.0
                 lexical_weight = OUTSIDE_LEXICAL_WEIGHT if outside else LEXICAL_WEIGHT
-                found.append(Scored(row, similarity, round(meaning_weight * dense + lexical_weight * lexical, 6)))
+                named = TITLE_BONUS if same_text_key(row.title) == self._key else 0.0
+                fused = meaning_weight * dense + lexical_weight * lexical + named
+                found.append(Scored(row, similarity, round(fused, 6)))
         return found
 
     def is_outside(self, video_id: str) -> bool:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,19 @@ def test_words_that_tell_nothing_do_not_bring_a_node_up() -> None:
         query = Query(store, ENCODER, text)
         keys, _ = query.candidates(1, query.pool.allowed(Level.CLIP, video_id))
         assert store.node_rows(keys)[-1].text == worded, "the nearest comes first, then the best by its words"
+
+
+def test_who_types_a_title_finds_what_bears_it() -> None:
+    store = Store.in_memory()
+    nodes = story([["Lava flows.", "Ash rises."], ["What lies below is what was above.", "What rain falls."]])
+    put(
+        store,
+        "x.mp4",
+        [replace(n, title="What") if n.level is Level.SCENE and not n.span.start_ms else n for n in nodes],
+    )
+    assert search(store, ENCODER, "lava flows")[0].title != "What"
+    for query in ("What", "what?"):
+        assert search(store, ENCODER, query)[0].title == "What"
 
 
 @pytest.mark.parametrize("level", ["clip", "scene", "video"])
