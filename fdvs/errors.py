@@ -67,6 +67,16 @@ class BackendUnavailableError(FdvsError, ImportError):
     """A named back end cannot run here; the message says which extra to install."""
 
 
+class ServerError(FdvsError):
+    """A model's server does not answer, or not as one does; the message says which server and what to do."""
+
+    retryable = True
+
+
+class ConsentError(UsageError):
+    """Something would leave this machine and nobody has agreed to it; the message says what, where to, and how to."""
+
+
 class IndexMismatchError(FdvsError):
     """A vector index or a query vector belongs to another model, dimension or metric."""
 

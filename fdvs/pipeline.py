@@ -197,9 +197,9 @@ def caption_clip(
     """All captions of one clip: the captioner's own, what is said in it, what was added to it."""
     cues = tuple(cue for cue in texts.cues if clip.span.contains(cue.span.start_ms))
     added = [item for item in texts.imported if clip.span.contains(item.span.start_ms)]
-    (own,) = by.caption([ClipInput(clip, facts, cues, frames)])
+    (own,) = by.caption([ClipInput(clip, facts, cues)])
     return (
-        *own,
+        *own.captions,
         *speech_captions([clip], cues, texts.settings_hash, end_ms=texts.end_ms),
         *attach_captions([clip], added, end_ms=texts.end_ms),
     )

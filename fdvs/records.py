@@ -179,6 +179,14 @@ class Clip:
 
 
 @dataclass(frozen=True, slots=True)
+class TimedPicture:
+    """A sampled frame as models get it: JPEG bytes, and its time on the video's time line."""
+
+    time_ms: int
+    jpeg: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class FrameSelection:
     """What visual redundancy kept of a clip.
 

@@ -48,22 +48,36 @@ class FrameSettings:
 
 @dataclass(frozen=True, slots=True)
 class CaptionSettings:
-    """Which back ends describe a clip."""
+    """Which back ends describe a clip.
+
+    `captioner_url` is where the model is: the address of a server, or `file:` and a folder. `enrich` names the models
+    of the paper's perception (`objects`, `action`, `frame_captions`, separated by commas) that add captions of their
+    own to those of any captioner; the captioner `paper` uses all three.
+    """
 
     captioner: str = "builtin"
     captioner_model: str = ""
     captioner_url: str = ""
     screen_text: Literal["on", "off"] = "on"
     subtitles: Literal["on", "off"] = "on"
+    frame_short_side: int = 448
+    frames_as: Literal["auto", "video", "images"] = "auto"
+    max_tokens: int = 200
+    enrich: str = ""
+    detector_model: str = ""
+    action_model: str = ""
+    frame_caption_model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class StorySettings:
-    """How captions become a tree and who writes it."""
+    """How captions become a tree and who writes it. `writer_url` is where its model is, as with `captioner_url`."""
 
     writer: str = "builtin"
     writer_model: str = ""
     writer_url: str = ""
+    writer_context_tokens: int = 8192
+    writer_max_tokens: int = 600
     text_embedder: str = "minilm"
     max_children: int = 24
     max_chapter_s: float = 300.0
@@ -79,6 +93,17 @@ class StorySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerSettings:
+    """Who answers questions, and with how much evidence."""
+
+    reader: str = "builtin"
+    reader_model: str = ""
+    reader_url: str = ""
+    evidence_tokens: int = 4000
+    max_tokens: int = 400
+
+
+@dataclass(frozen=True, slots=True)
 class LimitSettings:
     """Limits checked from the packet index before any picture is decoded, and on the worker."""
 
@@ -91,11 +116,21 @@ class LimitSettings:
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """How work is run; never part of any id or hash."""
+    """How work is run; never part of any id or hash.
+
+    `requests` are in flight at once at a model's server, over all videos of a build. Prices are per million tokens.
+    """
 
     jobs: int = 0
     decoder: str = "pyav"
     rehash: bool = False
+    requests: int = 32
+    request_timeout_s: float = 300.0
+    request_retries: int = 6
+    allow_hosted: bool = False
+    keep_frames: bool = True
+    price_in: float = 0.0
+    price_out: float = 0.0
 
 
 # What the profile `paper` changes (papers: FDVS section 12).
@@ -108,6 +143,16 @@ PAPER: Mapping[str, Mapping[str, Scalar]] = {
 
 
 _WHERE = frozenset({"captioner_url", "writer_url"})
+# Only models read these: without one they shape nothing, and libraries that were built before they existed stay valid.
+_OF_MODELS = {
+    "captions": (
+        "captioner",
+        frozenset(
+            {"frame_short_side", "frames_as", "max_tokens", "detector_model", "action_model", "frame_caption_model"}
+        ),
+    ),
+    "story": ("writer", frozenset({"writer_context_tokens", "writer_max_tokens"})),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +164,7 @@ class Settings:
     frames: FrameSettings = field(default_factory=FrameSettings)
     captions: CaptionSettings = field(default_factory=CaptionSettings)
     story: StorySettings = field(default_factory=StorySettings)
+    answers: AnswerSettings = field(default_factory=AnswerSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     run: RunSettings = field(default_factory=RunSettings)
 
@@ -126,13 +172,24 @@ class Settings:
         """The settings that shape content, as plain data: what ids, hashes and exports are made of. Which server does
         the work is not content."""
         names = stages or ("clips", "frames", "captions", "story")
-        tables = {name: dataclasses.asdict(getattr(self, name)) for name in names}
-        return {name: {k: v for k, v in table.items() if k not in _WHERE} for name, table in tables.items()}
+        return {name: _content(name, dataclasses.asdict(getattr(self, name))) for name in names}
 
     def hash(self, *stages: str) -> str:
         """16 hex digits over the content settings of the named stages (all content stages when none is named)."""
         canonical = json.dumps(self.content(*stages), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _content(stage: str, table: dict[str, Any]) -> dict[str, Any]:
+    """What of one stage's settings shapes content."""
+    left_out = set(_WHERE)
+    if stage == "captions" and not table["enrich"]:
+        left_out.add("enrich")
+    if stage in _OF_MODELS:
+        backend, of_models = _OF_MODELS[stage]
+        if table[backend] == "builtin" and not table.get("enrich"):
+            left_out |= of_models
+    return {key: value for key, value in table.items() if key not in left_out}
 
 
 def settings_to_json(settings: Settings) -> dict[str, Any]:
@@ -176,6 +233,7 @@ STAGES: dict[str, type[Any]] = {
     "frames": FrameSettings,
     "captions": CaptionSettings,
     "story": StorySettings,
+    "answers": AnswerSettings,
     "limits": LimitSettings,
     "run": RunSettings,
 }

@@ -19,6 +19,9 @@ LAYERS = (
     ("records", "errors", "settings"),
     (
         "media",
+        "chat",
+        "prompts",
+        "models",
         "encoders",
         "captioners",
         "screen_text",

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from fdvs.captioners.facts import PictureFacts
+from fdvs.chat.base import NO_USAGE, Usage
 from fdvs.errors import UnknownBackendError
-from fdvs.records import Caption, Clip
+from fdvs.records import Caption, Clip, TimedPicture
 from fdvs.settings import CaptionSettings
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
-
-    import numpy as np
-    from numpy.typing import NDArray
 
     from fdvs.media.subtitles import Cue
 
 GROUP = "fdvs.captioners"
 """Entry point group of captioners in other packages; they are made like those in `BUILT_IN`."""
 
-BUILT_IN = {"builtin": "fdvs.captioners.builtin:BuiltinCaptioner"}
+BUILT_IN = {
+    "builtin": "fdvs.captioners.builtin:BuiltinCaptioner",
+    "openai": "fdvs.captioners.vlm:VlmCaptioner",
+    "vllm": "fdvs.captioners.vlm:VlmCaptioner",
+    "transformers": "fdvs.captioners.vlm:VlmCaptioner",
+    "clip": "fdvs.captioners.tags:TagCaptioner",
+    "paper": "fdvs.captioners.paper:PaperCaptioner",
+}
 """Name → `module:Class`, made with (settings, settings hash)."""
 
 _log = logging.getLogger(__name__)
@@ -38,13 +44,25 @@ class ClipInput:
         clip: the span to describe.
         facts: what was measured of its pictures.
         cues: subtitle cues that start in it.
-        frames: the kept frames, [H, W, 3] RGB each; empty unless the captioner wants pixels.
+        pictures: the kept frames in time order, or all samples for a captioner that `wants_all_samples`; their short
+            side is that of `wants_frames`, or less where the video is smaller. Empty unless it wants pictures, or
+            where none of the clip's could be decoded.
+        kept_ms: times of the samples that visual redundancy kept; a subset of the clip's `sampled_ms`.
     """
 
     clip: Clip
     facts: PictureFacts
     cues: tuple[Cue, ...] = ()
-    frames: tuple[NDArray[np.uint8], ...] = ()
+    pictures: tuple[TimedPicture, ...] = ()
+    kept_ms: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClipCaptions:
+    """The captions of one clip, and what they took of a model."""
+
+    captions: tuple[Caption, ...]
+    usage: Usage = NO_USAGE
 
 
 class Captioner(Protocol):
@@ -52,14 +70,35 @@ class Captioner(Protocol):
 
     Attributes:
         name: goes into `Caption.backend`.
-        wants_frames: short side in pixels of the RGB frames it needs; 0 when it needs none.
+        wants_frames: short side in pixels of the frames it needs; 0 when it needs none.
+        wants_all_samples: whether it also looks at the frames that visual redundancy set aside.
     """
 
     name: str
     wants_frames: int
+    wants_all_samples: bool
 
-    def caption(self, clips: Sequence[ClipInput]) -> list[list[Caption]]:
+    def caption(self, clips: Sequence[ClipInput]) -> list[ClipCaptions]:
         """The captions of each clip, in the order of `clips`."""
+        ...
+
+
+@runtime_checkable
+class StreamingCaptioner(Captioner, Protocol):
+    """A captioner that works on several clips at once while others are decoded.
+
+    Attributes:
+        in_flight: clips that are worth having open at once.
+    """
+
+    in_flight: int
+
+    def submit(self, clip: ClipInput) -> Future[ClipCaptions]:
+        """Begin with a clip. Never blocks; the future raises only what ends the whole video (`ServerError`)."""
+        ...
+
+    def close(self) -> None:
+        """Give up what is still open; a second call does nothing."""
         ...
 
 

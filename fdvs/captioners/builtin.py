@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fdvs.captioners.base import ClipInput
+from fdvs.captioners.base import ClipCaptions, ClipInput
 from fdvs.captioners.facts import PictureFacts
 from fdvs.captioners.wording import describe, facts_phrase, mean_change, place_phrase
 from fdvs.records import Caption, CaptionKind, Outcome, content_id
@@ -59,13 +59,14 @@ class BuiltinCaptioner:
 
     name = "builtin"
     wants_frames = 0
+    wants_all_samples = False
 
     def __init__(self, _settings: CaptionSettings, settings_hash: str) -> None:
         self._settings_hash = settings_hash
 
-    def caption(self, clips: Sequence[ClipInput]) -> list[list[Caption]]:
+    def caption(self, clips: Sequence[ClipInput]) -> list[ClipCaptions]:
         """For each clip its one `visual` caption; `failed` when no picture of it was measured."""
-        return [[self._caption(clip)] for clip in clips]
+        return [ClipCaptions((self._caption(clip),)) for clip in clips]
 
     def _caption(self, item: ClipInput) -> Caption:
         kind = CaptionKind.VISUAL

@@ -34,7 +34,7 @@ def clip_input(name: str, facts: PictureFacts) -> ClipInput:
 def test_every_clip_gets_one_visual_caption() -> None:
     inputs = [clip_input("a", facts_of(pan(0.05))), clip_input("b", facts_of(plain((0, 128, 128))))]
     made: Captioner = captioner(CaptionSettings(), "hash")
-    (first,), (second,) = made.caption(inputs)
+    (first,), (second,) = (one.captions for one in made.caption(inputs))
 
     assert made.name == first.backend == "builtin"
     assert made.wants_frames == 0
@@ -48,7 +48,8 @@ def test_every_clip_gets_one_visual_caption() -> None:
 
 
 def test_a_clip_without_pictures_is_a_failed_outcome() -> None:
-    ((caption,),) = captioner(CaptionSettings(), "hash").caption([clip_input("a", PictureFacts())])
+    (described,) = captioner(CaptionSettings(), "hash").caption([clip_input("a", PictureFacts())])
+    (caption,) = described.captions
 
     assert caption.outcome == Outcome.FAILED
     assert caption.text == ""
@@ -59,8 +60,8 @@ def test_caption_ids_hang_on_clip_and_settings_only() -> None:
     moving, still = clip_input("a", facts_of(pan(0.05))), clip_input("a", facts_of(plain((90, 128, 128))))
 
     def ids(item: ClipInput, settings_hash: str) -> str:
-        ((caption,),) = captioner(CaptionSettings(), settings_hash).caption([item])
-        return caption.id
+        (described,) = captioner(CaptionSettings(), settings_hash).caption([item])
+        return described.captions[0].id
 
     assert ids(moving, "x") == ids(still, "x")
     assert ids(moving, "x") != ids(moving, "y")

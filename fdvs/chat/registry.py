@@ -1,0 +1,61 @@
+"""Chat models by explicit name; the module behind a name is imported only when it is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Literal
+
+from fdvs.chat.base import ChatModel
+from fdvs.errors import UnknownBackendError
+
+FramesAs = Literal["auto", "video", "images"]
+
+BACK_ENDS = {
+    "openai": "fdvs.chat.openai:OpenAIChat",
+    "vllm": "fdvs.chat.vllm:VllmChat",
+    "transformers": "fdvs.chat.transformers:TransformersChat",
+}
+"""Name → `module:Class`, made with (model, where, serving)."""
+
+IN_PROCESS = frozenset({"vllm", "transformers"})
+"""Back ends that load the model into this process; the others ask a server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """How requests are carried out; shapes no content but `frames_as`.
+
+    Attributes:
+        requests: in flight at once.
+        timeout_s: for one attempt, from sending to the last byte.
+        retries: attempts after the first one, on what may pass by itself.
+        slots: a file whose byte ranges bound `requests` over all processes that use it; None: this process alone.
+        frames_as: `video` or `images`, or `auto`: what the model takes, video first.
+    """
+
+    requests: int = 32
+    timeout_s: float = 300.0
+    retries: int = 6
+    slots: Path | None = None
+    frames_as: FramesAs = "auto"
+
+
+def open_chat(name: str, model: str, where: str, serving: Serving | None = None) -> ChatModel:
+    """The chat model `model` by the back end `name`.
+
+    Args:
+        model: the name it is known by, as `fdvs.models.resolve` leaves it.
+        where: the address of its server, or `file:` and the folder with its files.
+
+    Raises:
+        UnknownBackendError: there is no such back end; the message lists the known names.
+        BackendUnavailableError: its packages or the model's files are not here.
+        ServerError: its server does not answer.
+    """
+    if name not in BACK_ENDS:
+        raise UnknownBackendError("chat model", name, list(BACK_ENDS))
+    module, _, attribute = BACK_ENDS[name].partition(":")
+    made: ChatModel = getattr(import_module(module), attribute)(model, where, serving or Serving())
+    return made
