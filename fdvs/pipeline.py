@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fdvs.captioners.base import Captioner, ClipInput
+from fdvs.captioners.base import fingerprint
 from fdvs.captioners.facts import PictureFacts
 from fdvs.captioners.measures import measure_clip
 from fdvs.captioners.speech import speech_captions
@@ -25,7 +25,7 @@ from fdvs.media.clips import ClipPlan
 from fdvs.media.index import PacketIndex
 from fdvs.media.jpeg import JpegEncoder
 from fdvs.media.reader import ClipFrames
-from fdvs.records import Caption, CaptionKind, Clip, Span, Video, content_id
+from fdvs.records import Caption, CaptionKind, Clip, Span, TimedPicture, Video, content_id
 from fdvs.redundancy.layout import layouts_of
 from fdvs.redundancy.visual import select_frames
 from fdvs.screen_text.readings import MODEL, READING_VERSION, Reading
@@ -51,7 +51,7 @@ class Measured:
         small: [64, 64, 3] full-range YUV.
         prepared: what the picture encoder needs of it.
         thumbnail: JPEG bytes, of a clip's first sample only.
-        rgb: [H, W, 3], only where the captioner wants pixels.
+        rgb: [H, W, 3], only where the captioner wants pictures.
         shown: what reading on-screen text needs of it, None where it is not read.
     """
 
@@ -68,7 +68,7 @@ class DescribedClip:
 
     row: ClipRow
     facts: PictureFacts
-    frames: tuple[NDArray[np.uint8], ...]
+    pictures: tuple[TimedPicture, ...]
     thumbnail: bytes | None
     shown: tuple[tuple[int, Shown], ...] = ()
 
@@ -82,10 +82,17 @@ def hash_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def captions_hash(settings: Settings) -> str:
+    """What a clip's captions are made with: settings, and the prompt or vocabulary of the captioner."""
+    of_settings = settings.hash("clips", "frames", "captions")
+    of_captioner = fingerprint(settings.captions)
+    return content_id("made", of_settings, of_captioner)[-16:] if of_captioner else of_settings
+
+
 def captions_key(settings: Settings, cues: Sequence[Cue], imported_key: str) -> str:
-    """What captions are made from: settings, subtitles, added captions. Another key, other captions."""
+    """What captions are made from and with: settings, subtitles, added captions. Another key, other captions."""
     told = [(cue.span.start_ms, cue.span.end_ms, cue.text, cue.language, cue.track) for cue in cues]
-    return content_id("captions", settings.hash("clips", "frames", "captions"), told, imported_key)
+    return content_id("captions", captions_hash(settings), told, imported_key)
 
 
 def readings_key(settings: Settings) -> str:
@@ -111,9 +118,13 @@ def _clips_hash(settings: ClipSettings) -> str:
 
 
 def measurer(
-    plans: Sequence[ClipPlan], encoder: PictureEncoder, frames_short_side: int, watch: TextWatch | None = None
+    plans: Sequence[ClipPlan], encoder: PictureEncoder, short_side: int, watch: TextWatch | None = None
 ) -> Callable[[Frame], Measured]:
-    """The function that is called on every sampled frame while it is alive."""
+    """The function that is called on every sampled frame while it is alive.
+
+    Args:
+        short_side: of the pictures that the captioner gets; 0 where it wants none.
+    """
     first_samples = {plan.sample_pts[0] for plan in plans}
     jpeg = JpegEncoder()
 
@@ -122,11 +133,16 @@ def measurer(
             small=frame.small(),
             prepared=encoder.prepare(frame),
             thumbnail=jpeg.encode(frame.rgb(THUMBNAIL_SHORT_SIDE)) if frame.pts in first_samples else None,
-            rgb=frame.rgb(frames_short_side) if frames_short_side else None,
+            rgb=small_enough(frame, short_side) if short_side else None,
             shown=watch.shown(frame, begins_clip=frame.pts in first_samples) if watch else None,
         )
 
     return measure
+
+
+def small_enough(frame: Frame, short_side: int) -> NDArray[np.uint8]:
+    """`[H, W, 3]` RGB whose short side is `short_side`, or the picture's own where that is smaller."""
+    return frame.rgb(min(short_side, frame.width, frame.height))
 
 
 def describe_clips(
@@ -135,8 +151,15 @@ def describe_clips(
     read: Iterable[ClipFrames[Measured]],
     settings: Settings,
     encoder: PictureEncoder,
+    *,
+    all_pictures: bool = False,
 ) -> Iterator[DescribedClip]:
-    """Frames of each clip → what is stored of it: selection, mean picture vector and measured facts."""
+    """Frames of each clip → what is stored of it: selection, mean picture vector and measured facts.
+
+    Args:
+        all_pictures: whether the captioner also gets the frames that were set aside.
+    """
+    jpeg = JpegEncoder()
     for item in read:
         times = [time_ms for time_ms, _, _ in item.frames]
         measured = [value for _, _, value in item.frames]
@@ -145,7 +168,7 @@ def describe_clips(
         selection = select_frames(clip.id, times, vectors, settings.frames)
         small = np.stack([one.small for one in measured]) if measured else np.empty((0, 64, 64, 3), np.uint8)
         facts = measure_clip(small, times)
-        kept = set(selection.kept_ms)
+        shown_ms = set(times if all_pictures else selection.kept_ms)
         yield DescribedClip(
             row=ClipRow(
                 ordinal=item.plan_index,
@@ -158,8 +181,10 @@ def describe_clips(
                 layouts=layouts_of(small),
             ),
             facts=facts,
-            frames=tuple(
-                one.rgb for time, one in zip(times, measured, strict=True) if one.rgb is not None and time in kept
+            pictures=tuple(
+                TimedPicture(time, jpeg.encode(one.rgb))
+                for time, one in zip(times, measured, strict=True)
+                if one.rgb is not None and time in shown_ms
             ),
             thumbnail=next((one.thumbnail for one in measured if one.thumbnail), None),
             shown=tuple((time, one.shown) for time, one in zip(times, measured, strict=True) if one.shown is not None),
@@ -186,21 +211,17 @@ class SaidAndAdded:
     settings_hash: str
     key: str
 
+    def cues_in(self, clip: Clip) -> tuple[Cue, ...]:
+        """The cues that start in a clip."""
+        return tuple(cue for cue in self.cues if clip.span.contains(cue.span.start_ms))
 
-def caption_clip(
-    clip: Clip,
-    facts: PictureFacts,
-    frames: tuple[NDArray[np.uint8], ...],
-    texts: SaidAndAdded,
-    by: Captioner,
-) -> tuple[Caption, ...]:
-    """All captions of one clip: the captioner's own, what is said in it, what was added to it."""
-    cues = tuple(cue for cue in texts.cues if clip.span.contains(cue.span.start_ms))
+
+def captions_with(own: Iterable[Caption], clip: Clip, texts: SaidAndAdded) -> tuple[Caption, ...]:
+    """All captions of one clip: the captioner's `own`, what is said in it, what was added to it."""
     added = [item for item in texts.imported if clip.span.contains(item.span.start_ms)]
-    (own,) = by.caption([ClipInput(clip, facts, cues)])
     return (
-        *own.captions,
-        *speech_captions([clip], cues, texts.settings_hash, end_ms=texts.end_ms),
+        *own,
+        *speech_captions([clip], texts.cues_in(clip), texts.settings_hash, end_ms=texts.end_ms),
         *attach_captions([clip], added, end_ms=texts.end_ms),
     )
 

@@ -202,6 +202,13 @@ def settings_from_json(data: Mapping[str, Any]) -> Settings:
     return Settings(profile=data["profile"], **{stage: cls(**data[stage]) for stage, cls in STAGES.items()})
 
 
+def uses_model(settings: Settings) -> bool:
+    """Whether a build asks any model to describe or to write: how long it takes is for the model to say."""
+    return (
+        settings.captions.captioner != "builtin" or bool(settings.captions.enrich) or settings.story.writer != "builtin"
+    )
+
+
 def stored_settings(now: Settings, stored: Mapping[str, Any]) -> Settings:
     """Settings `now` with the content settings of a stored story in their place (unknown names are left out)."""
     stages: dict[str, Any] = {}

@@ -32,7 +32,7 @@ LAYERS = (
         "demo",
         "languages",
     ),
-    ("retrieval", "pipeline"),
+    ("retrieval", "pipeline", "hosting"),
     ("batch", "api", "doctor"),
     ("cli",),
 )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 
 from fdvs.batch.freshness import is_told, is_unchanged
-from fdvs.batch.jobs import Event, Job, Until
+from fdvs.batch.jobs import UNTIL, Event, Job, Until
 from fdvs.batch.local import default_jobs, run_jobs
 from fdvs.batch.locks import is_held
 from fdvs.batch.outside import text_warnings
@@ -17,12 +18,14 @@ from fdvs.batch.worker import path_lock, record_failure
 from fdvs.errors import BackendUnavailableError, UnknownBackendError, UsageError
 from fdvs.media.discover import Found, discover
 from fdvs.records import State
-from fdvs.settings import RunSettings, Settings
+from fdvs.settings import RunSettings, Settings, uses_model
 from fdvs.store.database import DATABASE_NAME
 from fdvs.store.library import Store
 
 OnEvent = Callable[[int, int, str, Event], None]
+OnNote = Callable[[str], None]
 ENGINES = ("local",)
+WRITERS = ("builtin", "auto", "openai", "vllm", "transformers")
 
 
 def check_backends(settings: Settings) -> None:
@@ -35,8 +38,8 @@ def check_backends(settings: Settings) -> None:
     from fdvs.encoders import pictures, text
 
     check_captioner(settings.captions.captioner)
-    if settings.story.writer not in ("builtin", "auto"):
-        raise UnknownBackendError("writer", settings.story.writer, ["builtin", "auto"])
+    if settings.story.writer not in WRITERS:
+        raise UnknownBackendError("writer", settings.story.writer, list(WRITERS))
     _check_decoder(settings.run.decoder)
     if settings.captions.screen_text == "on":
         _check_reader()
@@ -76,6 +79,7 @@ def build(
     dry_run: bool = False,
     retry_failed: bool = False,
     on_event: OnEvent | None = None,
+    on_note: OnNote | None = None,
 ) -> BuildReport:
     """Bring every input up to `until`.
 
@@ -83,6 +87,7 @@ def build(
         library: folder of the library; made when it is not there (not by a dry run).
         inputs: files and folders.
         on_event: progress; called with (job, number of jobs, name, event).
+        on_note: gets a line for people about what takes long before the first event.
 
     Returns:
         One row per path, sorted by path. Failures are rows, not exceptions.
@@ -102,8 +107,10 @@ def build(
         return _dry_run(library, found, settings, started, on_event)
     with Store.open(library, create=True) as store:
         todo, skipped = _plan(store, found, settings, retry_failed)
-        jobs = [Job(str(library), path, settings, until) for path in todo]
-        _run(jobs, settings, store, on_event)
+        if todo:
+            with hosted_models(settings, until, on_note or _say_nothing) as models:
+                jobs = [Job(str(library), path, settings, until, False, retry_failed, models) for path in todo]
+                _run(jobs, settings, store, on_event)
         if until == "story" and store.told_with() != store.linked():
             from fdvs.batch.linking import update_links
 
@@ -111,6 +118,20 @@ def build(
         rows = {row.path: row for row in status_rows(store, library)}
     mine = tuple(rows[str(one.path)] for one in found if str(one.path) in rows)
     return BuildReport(mine, skipped, time.monotonic() - started)
+
+
+def _say_nothing(_line: str) -> None:
+    pass
+
+
+def hosted_models(settings: Settings, until: Until, note: OnNote) -> AbstractContextManager[str]:
+    """The process that holds the models of a build, where it needs one; gives the path of its socket."""
+    if not uses_model(settings) or UNTIL.index(until) < UNTIL.index("captions"):
+        return nullcontext("")
+    from fdvs.hosting.starting import hosted
+    from fdvs.pipeline import captions_hash
+
+    return hosted(settings, captions_hash(settings), note)
 
 
 def _plan(store: Store, found: Sequence[Found], settings: Settings, retry_failed: bool) -> tuple[list[str], int]:
@@ -126,7 +147,7 @@ def _plan(store: Store, found: Sequence[Found], settings: Settings, retry_failed
             store.record_path(one.path, state=State.PENDING)
         elif row.state is State.FAILED and is_unchanged(row) and not retry_failed:
             continue
-        elif is_told(store, row, settings):
+        elif is_told(store, row, settings) and not (retry_failed and store.num_to_retry(row.video_id or "")):
             skipped += 1
             continue
         todo.append(str(one.path))
@@ -144,7 +165,9 @@ def _run(jobs: Sequence[Job], settings: Settings, store: Store | None, on_event:
         if on_event is not None:
             on_event(index, len(jobs), Path(jobs[index].path).name, event)
 
-    run_jobs(jobs, workers=settings.run.jobs or default_jobs(), on_event=note)
+    # A video that waits for a server has at least one request open: more of them than requests could not help.
+    waiting = settings.run.requests if uses_model(settings) else 0
+    run_jobs(jobs, workers=settings.run.jobs or default_jobs(), on_event=note, waiting_workers=waiting)
     return ends
 
 

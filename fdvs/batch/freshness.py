@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from fdvs.captioners.base import fingerprint
 from fdvs.records import State, content_id
 from fdvs.settings import Settings
 from fdvs.store.library import Store
@@ -15,8 +16,8 @@ PIPELINE_VERSION = 3
 
 
 def story_key(settings: Settings, paths: Iterable[str], imported_key: str = "") -> str:
-    """Equal as long as the settings, the subtitle files beside the video's paths (name, size, date) and the captions
-    added to it (`Store.imported_key`) are."""
+    """Equal as long as the settings, the prompts, the subtitle files beside the video's paths (name, size, date) and the
+    captions added to it (`Store.imported_key`) are."""
     from fdvs.media.subtitles import find_sidecars  # here: it brings FFmpeg along, which a first build's parent spares
 
     sidecars = set()
@@ -28,7 +29,18 @@ def story_key(settings: Settings, paths: Iterable[str], imported_key: str = "") 
                 continue  # gone since it was listed: the same as not there
             sidecars.add((sidecar.name, facts.st_size, facts.st_mtime_ns))
     names = sorted((ascii(name), size, mtime_ns) for name, size, mtime_ns in sidecars)
-    return content_id("story", PIPELINE_VERSION, settings.profile, settings.hash(), names, imported_key)
+    made_of = (PIPELINE_VERSION, settings.profile, settings.hash(), names, imported_key)
+    return content_id("story", *made_of, *prompts_of(settings))
+
+
+def prompts_of(settings: Settings) -> list[str]:
+    """The prompts and vocabularies behind captions and story; none where no model is used."""
+    prompts = [fingerprint(settings.captions)]
+    if settings.story.writer != "builtin":
+        from fdvs.prompts.writer import fingerprint as of_writer
+
+        prompts.append(of_writer())
+    return [prompt for prompt in prompts if prompt]
 
 
 def is_unchanged(row: PathRow) -> bool:

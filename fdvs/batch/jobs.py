@@ -15,13 +15,19 @@ UNTIL: tuple[Until, ...] = ("probe", "clips", "frames", "captions", "story")
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One video file to bring up to a stage. With `dry_run` nothing is written: only probed and planned."""
+    """One video file to bring up to a stage. With `dry_run` nothing is written: only probed and planned.
+
+    With `retry_failed` captions that failed, were refused or were cut are asked for again. `models` is the socket of
+    the process that holds the build's models, where there is one.
+    """
 
     library: str
     path: str
     settings: Settings
     until: Until = "story"
     dry_run: bool = False
+    retry_failed: bool = False
+    models: str = ""
 
     def dumps(self) -> str:
         return json.dumps(
@@ -31,6 +37,8 @@ class Job:
                 "settings": settings_to_json(self.settings),
                 "until": self.until,
                 "dry_run": self.dry_run,
+                "retry_failed": self.retry_failed,
+                "models": self.models,
             }
         )
 
@@ -42,9 +50,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line a worker prints: `probed` and `progress` on the way, `done` or `failed` at the end."""
+    """One line a worker prints: `probed` and `progress` on the way, `done` or `failed` at the end. `decoded` says that
+    from now on it mostly waits for a model."""
 
-    kind: Literal["probed", "progress", "done", "failed"]
+    kind: Literal["probed", "progress", "decoded", "done", "failed"]
     video_id: str = ""
     duration_ms: int = 0
     clips_done: int = 0

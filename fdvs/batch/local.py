@@ -17,6 +17,7 @@ from pathlib import Path
 
 from fdvs.batch.jobs import Event, Job
 from fdvs.batch.nursery import Nursery
+from fdvs.settings import uses_model
 
 # Without a limit of the user's own: time to open and hash the file, then a multiple of the video's length.
 OPENING_LIMIT_S = 600.0
@@ -77,11 +78,22 @@ class _Worker:
             if not line.startswith("{") or not line.endswith("}\n"):
                 continue  # a library printed something, or the worker was killed in the middle of a line
             event = Event.loads(line)
-            if event.kind == "probed" and not self.job.settings.limits.video_timeout_s:
-                self._timer.cancel()
-                self.limit_s = OPENING_LIMIT_S + SECONDS_PER_VIDEO_SECOND * event.duration_ms / 1000
-                self._timer = self._start_timer(self.limit_s)
+            if not self.job.settings.limits.video_timeout_s:
+                self._extend(event)
             yield event
+
+    def _extend(self, event: Event) -> None:
+        """Set the limit anew where the user named none: by the video's length once that is known, and with every step
+        forward where a model decides how long a step takes."""
+        if event.kind == "probed":
+            self.limit_s = OPENING_LIMIT_S + SECONDS_PER_VIDEO_SECOND * event.duration_ms / 1000
+            if uses_model(self.job.settings):
+                run = self.job.settings.run
+                self.limit_s += run.request_timeout_s * (1 + run.request_retries)
+        elif event.kind not in ("progress", "decoded") or not uses_model(self.job.settings):
+            return
+        self._timer.cancel()
+        self._timer = self._start_timer(self.limit_s)
 
     def _end(self) -> int:
         """Let the worker go and wait for its end; a second call changes nothing."""
@@ -107,6 +119,16 @@ class _Worker:
         return Event("failed", code="crashed", message=f"the worker process {how}{last}")
 
 
+def _events_of(job: Job, nursery: Nursery) -> Iterator[Event]:
+    """Start a worker and pass on its events; that none could be started is one, too."""
+    try:
+        worker = _Worker(job, nursery)
+    except OSError as error:
+        yield Event("failed", code="crashed", message=f"no worker could be started: {error}")
+        return
+    yield from worker.events()
+
+
 def _size(path: str) -> int:
     try:
         return Path(path).stat().st_size
@@ -114,12 +136,14 @@ def _size(path: str) -> int:
         return 0
 
 
-def run_jobs(jobs: Sequence[Job], *, workers: int, on_event: OnEvent) -> None:
+def run_jobs(jobs: Sequence[Job], *, workers: int, on_event: OnEvent, waiting_workers: int = 0) -> None:
     """Run every job in a process of its own, at most `workers` at once.
 
     Args:
         jobs: what to do; indices into this sequence name the jobs in events.
         workers: processes at once, at least 1.
+        waiting_workers: processes beside these that have said `decoded` and wait for a model, so that a model's server
+            is not idle while short videos are decoded one after the other.
         on_event: called in the calling thread for each event; every job ends with one `done` or `failed`.
 
     An exception in the calling thread (also KeyboardInterrupt) kills the running workers before it goes on; what
@@ -131,22 +155,25 @@ def run_jobs(jobs: Sequence[Job], *, workers: int, on_event: OnEvent) -> None:
     events: queue.SimpleQueue[tuple[int, Event]] = queue.SimpleQueue()
     stopping = threading.Event()
     nursery = Nursery()
+    working = threading.Semaphore(workers)
 
     def slot() -> None:
-        while not stopping.is_set():
-            try:
-                index = waiting.get_nowait()
-            except queue.Empty:
-                return
-            try:
-                worker = _Worker(jobs[index], nursery)
-            except OSError as error:
-                events.put((index, Event("failed", code="crashed", message=f"no worker could be started: {error}")))
-                continue
-            for event in worker.events():
-                events.put((index, event))
+        while True:
+            working.acquire()
+            with contextlib.ExitStack() as place:
+                place.callback(working.release)
+                try:
+                    index = waiting.get_nowait()
+                except queue.Empty:
+                    return
+                if stopping.is_set():
+                    return
+                for event in _events_of(jobs[index], nursery):
+                    if event.kind == "decoded":
+                        place.close()
+                    events.put((index, event))
 
-    threads = [threading.Thread(target=slot, daemon=True) for _ in range(min(workers, len(jobs)))]
+    threads = [threading.Thread(target=slot, daemon=True) for _ in range(min(workers + waiting_workers, len(jobs)))]
     for thread in threads:
         thread.start()
     open_jobs = len(jobs)

@@ -2,68 +2,36 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from fdvs.batch.clip_stages import ClipStages
 from fdvs.batch.freshness import is_told, story_key
 from fdvs.batch.jobs import UNTIL, Event, Job, Until
 from fdvs.batch.locks import Locks
-from fdvs.captioners.base import Captioner, captioner
-from fdvs.captioners.facts import PictureFacts
-from fdvs.encoders.pictures import picture_encoder
+from fdvs.batch.outcomes import flag_same_words, outcome_warnings
+from fdvs.batch.source import Source, probed
 from fdvs.errors import DecodeError
-from fdvs.media.black import join_black
-from fdvs.media.clips import ClipPlan, plan_clips
+from fdvs.media.clips import plan_clips
 from fdvs.media.discover import printable_name
-from fdvs.media.index import PacketIndex
-from fdvs.media.probe import probe
-from fdvs.media.reader import read_clips
 from fdvs.pipeline import (
     SaidAndAdded,
-    caption_clip,
+    captions_hash,
     captions_key,
     clip_evidence,
-    describe_clips,
     hash_file,
-    measurer,
     readings_key,
     video_named,
     with_screen_text,
 )
-from fdvs.records import Probe, State, Video, clock
+from fdvs.records import State, Video, clock
 from fdvs.screen_text.unread import unread_text
-from fdvs.settings import ClipSettings, Settings
+from fdvs.settings import Settings
 from fdvs.store.library import Store
 from fdvs.store.paths import Fingerprint, PathRow
 from fdvs.stories.evidence import ClipEvidence
 from fdvs.stories.imported import ImportedCaption
-
-if TYPE_CHECKING:
-    from fdvs.screen_text.watch import TextWatch
-
-PROGRESS_EVERY_S = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """A probed file and the clips planned for it; None as long as its shots are not known."""
-
-    path: Path
-    facts: Probe
-    index: PacketIndex
-    planned: Sequence[ClipPlan] | None
-
-    @property
-    def plans(self) -> Sequence[ClipPlan]:
-        assert self.planned is not None  # every stage that reads pictures comes after the clips
-        return self.planned
-
-    @property
-    def clips_total(self) -> int | None:
-        return None if self.planned is None else len(self.planned)
 
 
 class VideoBuild:
@@ -75,14 +43,13 @@ class VideoBuild:
         self._path = Path(job.path)
         self._video_id = self._story_key = ""
         self._warnings: list[str] = []
-        self._next_progress = 0.0
         self._decoded = self._captioned = 0
 
     def run(self) -> Event:
         """All stages up to the wanted one; those that are stored are skipped."""
         row = self._store.find_path(self._path)
-        if row is not None and is_told(self._store, row, self._settings):  # by another build, while this one waited
-            return self._done_before(row)
+        if row is not None and is_told(self._store, row, self._settings) and not self._is_to_retry(row):
+            return self._done_before(row)  # by another build, while this one waited
         fingerprint = Fingerprint.of(self._path)
         known = self._known_id(fingerprint)
         self._store.record_path(self._path, fingerprint, known, state=State.RUNNING)
@@ -101,6 +68,8 @@ class VideoBuild:
 
             cuts = stored_or_found_cuts(self._store, self._video_id, source.path, source.index)
             source = replace(source, planned=plan_clips(source.index, self._settings.clips, cuts))
+        if self._job.retry_failed and self._store.num_to_retry(self._video_id):
+            self._store.unmark_stage(self._video_id, "story")  # until it is told from what comes now
         if self._wants("frames"):
             self._stages(source)
         elif source.planned is not None:
@@ -126,6 +95,9 @@ class VideoBuild:
         duration_ms = self._store.video(row.video_id).duration_ms
         return Event("done", video_id=row.video_id, duration_ms=duration_ms, clips_done=clips, clips_total=clips)
 
+    def _is_to_retry(self, row: PathRow) -> bool:
+        return self._job.retry_failed and row.video_id is not None and self._store.num_to_retry(row.video_id) > 0
+
     def _wants(self, stage: Until) -> bool:
         return UNTIL.index(self._job.until) >= UNTIL.index(stage)
 
@@ -138,7 +110,7 @@ class VideoBuild:
         same_file = self._store.find_fingerprint(fingerprint)
         return same_file.video_id if same_file else None
 
-    def _record_video(self, fingerprint: Fingerprint, source: _Source) -> None:
+    def _record_video(self, fingerprint: Fingerprint, source: Source) -> None:
         video = Video(
             id=self._video_id,
             name=self._path.name,
@@ -150,21 +122,26 @@ class VideoBuild:
         self._store.put_video(video_named(video, sorted(paths)))
         self._store.record_path(self._path, fingerprint, self._video_id, state=State.RUNNING)
 
-    def _stages(self, source: _Source) -> None:
+    def _stages(self, source: Source) -> None:
         texts = self._texts(source)
         frames_key = self._settings.hash("clips", "frames")
-        by = captioner(self._settings.captions, texts.settings_hash) if self._wants("captions") else None
         self._store.plan_video(
-            self._video_id, frames_key, texts.key if by is not None else "", clips_total=len(source.plans)
+            self._video_id, frames_key, texts.key if self._wants("captions") else "", clips_total=len(source.plans)
         )
-        self._decode(source, texts, frames_key, by)
-        evidence = self._read(self._stored(texts, frames_key, by), frames_key, texts.key if by else None)
+        stages = ClipStages(self._job, self._store, self._video_id, source, texts, self._emit)
+        stages.run(captions=self._wants("captions"))
+        self._decoded, self._captioned = stages.num_decoded, stages.num_captioned
+        evidence = self._stored(texts, frames_key)
+        if self._wants("captions"):
+            told = self._flagged(self._read(evidence, frames_key))
+            self._put_changed(evidence, told, frames_key, texts.key)
+            evidence = told
         if not any(one.clip.sampled_ms for one in evidence):
             raise DecodeError(f"{printable_name(self._path)}: the file is damaged: none of its pictures can be decoded")
         if self._wants("story") and not self._is_told():
             self._tell(evidence, frames_key, texts.key)
 
-    def _texts(self, source: _Source) -> SaidAndAdded:
+    def _texts(self, source: Source) -> SaidAndAdded:
         if not self._wants("captions"):
             return SaidAndAdded((), (), source.index.duration_ms, "", "")
         from fdvs.media.subtitles import CueCollection, collect_cues
@@ -176,64 +153,12 @@ class VideoBuild:
             self._warnings += cues.warnings
         imported = tuple(ImportedCaption(*item) for item in self._store.imported(self._video_id))
         key = captions_key(self._settings, cues.cues, self._store.imported_key(self._video_id))
-        settings_hash = self._settings.hash("clips", "frames", "captions")
-        return SaidAndAdded(cues.cues, imported, source.index.duration_ms, settings_hash, key)
+        return SaidAndAdded(cues.cues, imported, source.index.duration_ms, captions_hash(self._settings), key)
 
-    def _decode(self, source: _Source, texts: SaidAndAdded, frames_key: str, by: Captioner | None) -> None:
-        """The clips after those that are stored, each in one transaction with its captions and readings."""
-        stored = [row.clip for row in self._store.each_stored_clip(self._video_id, frames_key)]
-        watch, num_read = self._watch(frames_key)
-        stored = stored[:num_read]
-        if len(stored) >= len(source.plans):
-            return
-        encoder = picture_encoder(self._settings.frames.image_embedder)
-        measure = measurer(source.plans, encoder, by.wants_frames if by else 0, watch)
-        read = read_clips(
-            source.path,
-            source.index,
-            source.plans,
-            measure,
-            first_plan=len(stored),
-            decoder=self._settings.run.decoder,
-        )
-        joined = join_black(
-            source.path,
-            source.index,
-            read,
-            lambda measured: measured.small,
-            _black_join_s(self._settings.clips),
-            first_start_ms=stored[-1].span.end_ms if stored else None,
-        )
-        for done in describe_clips(self._video_id, source.index, joined, self._settings, encoder):
-            row = done.row
-            if by is not None:
-                row = replace(row, captions=caption_clip(row.clip, done.facts, done.frames, texts, by))
-                self._captioned += 1
-            readings = watch.read(row.clip.span, done.shown) if watch else ()
-            with self._store.writing():
-                self._store.put_clip(frames_key, row, captions_hash=texts.key if by else None, thumbnail=done.thumbnail)
-                if watch:
-                    key, state = readings_key(self._settings), watch.state.to_bytes()
-                    self._store.put_readings(
-                        self._video_id, frames_key, row.ordinal, readings, readings_hash=key, state=state
-                    )
-            self._decoded += 1
-            self._progress(row.ordinal + 1, len(source.plans))
-
-    def _watch(self, frames_key: str) -> tuple[TextWatch | None, int | None]:
-        """What reads the screen, and how many clips it has read; None and None where the screen is not read."""
+    def _read(self, evidence: list[ClipEvidence], frames_key: str) -> list[ClipEvidence]:
+        """The evidence with the pages of all that was read, and their captions."""
         key = readings_key(self._settings)
         if not key:
-            return None, None
-        from fdvs.screen_text.watch import TextWatch, WatchState
-
-        num_read, state = self._store.reading_state(self._video_id, frames_key, key)
-        return TextWatch(WatchState.from_bytes(state) if state else WatchState()), num_read
-
-    def _read(self, evidence: list[ClipEvidence], frames_key: str, captions_key: str | None) -> list[ClipEvidence]:
-        """The evidence with the pages of all that was read; their captions are stored with the others."""
-        key = readings_key(self._settings)
-        if not key or captions_key is None:
             return evidence
         readings = self._store.stored_readings(self._video_id, frames_key, key)
         in_order = [reading for several in readings.values() for reading in several]
@@ -246,30 +171,33 @@ class VideoBuild:
         unread = unread_text(in_order)
         if unread is not None:
             self._warnings.append(unread.warning)
-        told = with_screen_text(evidence, readings, key)
-        with self._store.writing():
-            for before, after in zip(evidence, told, strict=True):
-                if after.captions != before.captions:
-                    self._store.put_captions(self._video_id, frames_key, after.clip.id, captions_key, after.captions)
-        return told
+        return with_screen_text(evidence, readings, key)
 
-    def _stored(self, texts: SaidAndAdded, frames_key: str, by: Captioner | None) -> list[ClipEvidence]:
-        """All clips with captions: those whose frames were decoded under other caption settings get theirs now."""
-        evidence: list[ClipEvidence] = []
-        untold: list[int] = []
+    def _stored(self, texts: SaidAndAdded, frames_key: str) -> list[ClipEvidence]:
+        """All clips, with their captions where these were asked for."""
+        evidence = []
         for row in self._store.each_stored_clip(self._video_id, frames_key, texts.key):
             self._warnings += row.warnings
-            if row.captions is None:
-                untold.append(len(evidence))
             evidence.append(clip_evidence(row))
-        if by is not None:
-            for i in untold:
-                clip, facts = evidence[i].clip, evidence[i].facts or PictureFacts()
-                captions = caption_clip(clip, facts, (), texts, by)
-                self._store.put_captions(self._video_id, frames_key, clip.id, texts.key, captions)
-                self._captioned += 1
-                evidence[i] = replace(evidence[i], captions=captions)
         return evidence
+
+    def _flagged(self, evidence: list[ClipEvidence]) -> list[ClipEvidence]:
+        """The evidence with a reason beside captions that say the same of different pictures; warned of, like those
+        that failed."""
+        captioner = self._settings.captions.captioner
+        told = evidence if captioner == "builtin" else flag_same_words(evidence, captioner)
+        if captioner != "builtin":
+            self._warnings += outcome_warnings(told, captioner)
+        return told
+
+    def _put_changed(
+        self, before: Sequence[ClipEvidence], after: Sequence[ClipEvidence], frames_key: str, key: str
+    ) -> None:
+        """Store the captions of the clips whose captions have changed."""
+        with self._store.writing():
+            for old, new in zip(before, after, strict=True):
+                if new.captions != old.captions:
+                    self._store.put_captions(self._video_id, frames_key, new.clip.id, key, new.captions)
 
     def _tell(self, evidence: Sequence[ClipEvidence], frames_key: str, captions_key: str) -> None:
         from fdvs.batch.telling import tell
@@ -289,24 +217,6 @@ class VideoBuild:
 
     def _is_told(self) -> bool:
         return self._store.stage_done(self._video_id, "story", self._story_key)
-
-    def _progress(self, clips_done: int, clips_total: int) -> None:
-        now = time.monotonic()
-        if now >= self._next_progress:
-            self._next_progress = now + PROGRESS_EVERY_S
-            self._emit(Event("progress", video_id=self._video_id, clips_done=clips_done, clips_total=clips_total))
-
-
-def _black_join_s(clips: ClipSettings) -> float:
-    """Up to which length black is joined while clips are read. Shot cuts have black in their place already; among key
-    frames alone there is nothing to look for."""
-    return clips.black_join_s if clips.frames == "sampled" and clips.shot_cuts == "off" else 0.0
-
-
-def probed(path: Path, settings: Settings) -> _Source:
-    """Probe a file and plan its clips where that needs no decoding, which is everywhere but at shot cuts."""
-    facts, index = probe(path, settings.limits)
-    return _Source(path, facts, index, None if settings.clips.shot_cuts == "on" else plan_clips(index, settings.clips))
 
 
 def look(job: Job) -> Event:

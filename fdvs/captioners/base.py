@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from fdvs.captioners.facts import PictureFacts
-from fdvs.chat.base import NO_USAGE, Usage
+from fdvs.chat.base import NO_USAGE, ChatModel, Usage
 from fdvs.errors import UnknownBackendError
 from fdvs.records import Caption, Clip, TimedPicture
 from fdvs.settings import CaptionSettings
@@ -31,9 +30,16 @@ BUILT_IN = {
     "clip": "fdvs.captioners.tags:TagCaptioner",
     "paper": "fdvs.captioners.paper:PaperCaptioner",
 }
-"""Name → `module:Class`, made with (settings, settings hash)."""
+"""Name → `module:Class`, made with (settings, settings hash); those of `OVER_CHAT` also with a chat model."""
 
-_log = logging.getLogger(__name__)
+OVER_CHAT = frozenset({"openai", "vllm", "transformers"})
+"""Captioners that ask a chat model of the same name."""
+
+ENRICHER = "fdvs.captioners.enrich:Enricher"
+"""Made with (settings, settings hash) where `settings.enrich` names models whose captions are added."""
+
+HEAVY = frozenset({"clip", "paper"})
+"""Captioners that load models into the process; a build loads them once for all of its videos."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,26 +127,50 @@ def _plugins() -> Iterable[EntryPoint]:
     return entry_points(group=GROUP)
 
 
-def captioner(settings: CaptionSettings, settings_hash: str) -> Captioner:
+def fingerprint(settings: CaptionSettings) -> str:
+    """What shapes captions besides the settings: prompts, vocabularies. Empty where nothing does. A module says it by
+    a function `fingerprint(settings)`; asking loads no model."""
+    parts = [_fingerprint_of(BUILT_IN.get(settings.captioner, ""), settings)]
+    if settings.enrich:
+        parts.append(_fingerprint_of(ENRICHER, settings))
+    return "+".join(part for part in parts if part)
+
+
+def _fingerprint_of(target: str, settings: CaptionSettings) -> str:
+    if not target:
+        return ""
+    told = getattr(import_module(target.partition(":")[0]), "fingerprint", None)
+    return str(told(settings)) if told is not None else ""
+
+
+def captioner(settings: CaptionSettings, settings_hash: str, chat: ChatModel | None = None) -> Captioner:
     """The captioner that `settings.captioner` names.
 
-    `auto` takes the built-in one, because no local model or server is configured for it, and logs that choice.
+    Args:
+        chat: the model behind a captioner of `OVER_CHAT`.
 
     Raises:
         UnknownBackendError: there is no such captioner; the message lists the known names.
     """
     name = settings.captioner
-    if name == "auto":
-        name = "builtin"
-        _log.info("captioner auto: using builtin (no local model or server is configured)")
     build: Any
     if name in BUILT_IN:
-        module, _, attribute = BUILT_IN[name].partition(":")
-        build = getattr(import_module(module), attribute)
+        build = _attribute(BUILT_IN[name])
     else:
         point = next((point for point in _plugins() if point.name == name), None)
         if point is None:
             raise UnknownBackendError("captioner", name, known_captioners())
         build = point.load()
-    made: Captioner = build(settings, settings_hash)
+    made: Captioner = build(settings, settings_hash, chat) if name in OVER_CHAT else build(settings, settings_hash)
     return made
+
+
+def enricher(settings: CaptionSettings, settings_hash: str) -> Captioner:
+    """What adds the captions of `settings.enrich` to those of the captioner."""
+    made: Captioner = _attribute(ENRICHER)(settings, settings_hash)
+    return made
+
+
+def _attribute(target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    return getattr(import_module(module), attribute)

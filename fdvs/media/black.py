@@ -128,7 +128,7 @@ def join_black(
         current = clip
         if held is None:
             if first_start_ms is not None:
-                current = _starting(clip, _pts_at(index, first_start_ms))
+                current = _starting(clip, index.pts_at(first_start_ms))
         else:
             start = None
             if max_s > 0 and _worth_looking(index, held, clip, small, max_s):
@@ -168,15 +168,3 @@ def _ending(clip: ClipFrames[T], end: int) -> ClipFrames[T]:
 
 def _starting(clip: ClipFrames[T], start: int) -> ClipFrames[T]:
     return replace(clip, plan=replace(clip.plan, start_pts=start))
-
-
-def _pts_at(index: PacketIndex, time_ms: int) -> int:
-    """The first displayed time that is published as `time_ms` or later."""
-    low, high = 0, len(index.display_pts) - 1
-    while low < high:
-        middle = (low + high) // 2
-        if index.ms(int(index.display_pts[middle])) < time_ms:
-            low = middle + 1
-        else:
-            high = middle
-    return int(index.display_pts[low])

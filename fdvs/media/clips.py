@@ -45,6 +45,12 @@ class ClipFrames(Generic[T]):
     warnings: tuple[str, ...] = ()
 
 
+def plan_at(index: PacketIndex, times_ms: Sequence[int]) -> ClipPlan:
+    """A plan for pictures of a clip that was decoded before: those at these published times, at least one."""
+    samples = tuple(dict.fromkeys(index.pts_at(time_ms) for time_ms in times_ms))
+    return ClipPlan(samples[0], index.end_pts, _key_for(index, samples[0]), samples)
+
+
 def plan_clips(index: PacketIndex, settings: ClipSettings, cuts: Sequence[ShotCut] | None = None) -> list[ClipPlan]:
     """Cut [first displayed time, end) into clips that touch, and choose what is sampled in each.
 

@@ -86,6 +86,17 @@ class PacketIndex:
         whole, rest = divmod((int(pts) - self.start_pts) * numerator * 1000, denominator)
         return whole + (2 * rest + whole % 2 > denominator)
 
+    def pts_at(self, time_ms: int) -> int:
+        """The first displayed time that is published as `time_ms` or later; the last one where there is none."""
+        low, high = 0, len(self.display_pts) - 1
+        while low < high:
+            middle = (low + high) // 2
+            if self.ms(int(self.display_pts[middle])) < time_ms:
+                low = middle + 1
+            else:
+                high = middle
+        return int(self.display_pts[low])
+
     @property
     def duration_ms(self) -> int:
         """End of the last displayed picture, at least 1."""

@@ -124,6 +124,37 @@ class ClipRows(VideoRows):
         with self.reading() as db:
             return tuple(caption for _, caption in _captions(db, video_id, clips_hash, captions_hash))
 
+    def captions_made(self, video_id: str, clips_hash: str, settings_hash: str) -> dict[str, tuple[Caption, ...]]:
+        """{clip id: what its captioner made of it with `settings_hash`}, under whatever subtitles or added captions."""
+        with self.reading() as db:
+            keys = db.execute(
+                "SELECT DISTINCT t.captions_hash FROM clips c JOIN captions t ON t.clip_key = c.key "
+                "WHERE c.video_id = ? AND c.clips_hash = ? AND t.settings_hash = ? ORDER BY t.captions_hash",
+                (video_id, clips_hash, settings_hash),
+            ).fetchall()
+            made: dict[str, tuple[Caption, ...]] = {}
+            for (captions_hash,) in keys:
+                found: dict[str, list[Caption]] = {}
+                for _, caption in _captions(db, video_id, clips_hash, captions_hash):
+                    if caption.settings_hash == settings_hash and caption.kind is not CaptionKind.SPEECH:
+                        found.setdefault(caption.clip_id, []).append(caption)
+                made.update((clip_id, tuple(captions)) for clip_id, captions in found.items())
+        return made
+
+    def num_to_retry(self, video_id: str) -> int:
+        """Captions behind the video's story that a model failed, refused or cut, or that say the same of different
+        pictures."""
+        with self.reading() as db:
+            found = db.execute(
+                "SELECT count(*) FROM stories s "
+                "JOIN clips c ON c.video_id = s.video_id AND c.clips_hash = s.clips_hash "
+                "JOIN captions t ON t.clip_key = c.key AND t.captions_hash = s.captions_hash "
+                "WHERE s.video_id = ? AND (t.outcome <> 'ok' OR t.reason <> '') "
+                "AND t.kind IN ('visual', 'action', 'objects') AND t.backend NOT IN ('builtin', 'import')",
+                (video_id,),
+            ).fetchone()
+        return int(found[0])
+
     def each_clip_layouts(self, video_id: str, clips_hash: str) -> Iterator[tuple[Clip, NDArray[np.uint8]]]:
         """The clips under `clips_hash` by ordinal, each with the layouts of its samples; without those that have none.
 

@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from fdvs.records import DuplicateGroup
+from fdvs.store.costs import CostRows
 from fdvs.store.database import INDEX_FOLDER, THUMBNAIL_FOLDER, readable_errors
 from fdvs.store.imports import ImportRows
+from fdvs.store.kept_pictures import kept_files
 from fdvs.store.shots import ShotRows
 
 
-class Store(ShotRows, ImportRows):
+class Store(ShotRows, CostRows, ImportRows):
     """A library over one SQLite connection, for use by one thread.
 
     Several processes may write at once (short transactions that wait for each other) while others read. Work is
@@ -21,15 +23,15 @@ class Store(ShotRows, ImportRows):
     Open it with `Store.open(folder, create=…)` or `Store.in_memory()`; close it, or use it as a context manager. The
     operations: paths (`paths.py`), videos, marks and status (`videos.py`), clips and captions (`clips.py`), readings of
     the screen (`readings.py`), stories (`stories.py`), what search needs (`search_rows.py`), captions made elsewhere
-    (`imports.py`), signs of shot borders (`shots.py`).
+    (`imports.py`), signs of shot borders (`shots.py`), what was spent (`costs.py`).
     """
 
     def forget(self, video_id: str) -> tuple[Path, ...]:
         """Remove a video everywhere: rows, captions, nodes, vectors, search text, paths, links from other videos.
 
         Returns:
-            The files that still hold something of it (thumbnails, derived index files), for the caller to delete.
-            Groups across videos that it represented are dropped whole; the next build finds them anew.
+            The files that still hold something of it (thumbnails, kept pictures, derived index files), for the caller
+            to delete. Groups across videos that it represented are dropped whole; the next build finds them anew.
 
         Raises:
             NotFoundError: no video has this id.
@@ -38,6 +40,9 @@ class Store(ShotRows, ImportRows):
         with readable_errors(self.where):
             self._db.execute("PRAGMA secure_delete = ON")  # freed pages are zeroed
         with self.writing() as db:
+            clip_ids = sorted(
+                row[0] for row in db.execute("SELECT DISTINCT id FROM clips WHERE video_id = ?", (video_id,))
+            )
             rows = db.execute("SELECT DISTINCT id FROM clips WHERE video_id = ? AND has_thumbnail", (video_id,))
             thumbnails = sorted(row[0] for row in rows)
             self.put_links(_without(self.links(), video_id))
@@ -48,7 +53,8 @@ class Store(ShotRows, ImportRows):
         if self.folder is None:
             return ()
         index = sorted(path for path in (self.folder / INDEX_FOLDER).glob("*") if path.is_file())
-        return (*(self.folder / THUMBNAIL_FOLDER / f"{clip_id}.jpg" for clip_id in thumbnails), *index)
+        pictures = kept_files(self.folder, clip_ids)
+        return (*(self.folder / THUMBNAIL_FOLDER / f"{clip_id}.jpg" for clip_id in thumbnails), *pictures, *index)
 
 
 def _without(groups: Sequence[DuplicateGroup], video_id: str) -> list[DuplicateGroup]:

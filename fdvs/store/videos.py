@@ -83,6 +83,11 @@ class VideoRows(PathRows):
         with self.writing() as db:
             db.execute("INSERT OR IGNORE INTO marks VALUES (?, ?, ?)", (video_id, stage, settings_hash))
 
+    def unmark_stage(self, video_id: str, stage: str) -> None:
+        """Take back the done marks of a stage: the first thing that doing it again writes."""
+        with self.writing() as db:
+            db.execute("DELETE FROM marks WHERE video_id = ? AND stage = ?", (video_id, stage))
+
     def stage_done(self, video_id: str, stage: str, settings_hash: str) -> bool:
         with self.reading() as db:
             row = db.execute(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from importlib import metadata
 from importlib.metadata import EntryPoint, EntryPoints
 from typing import Any
@@ -66,15 +65,6 @@ def test_caption_ids_hang_on_clip_and_settings_only() -> None:
     assert ids(moving, "x") == ids(still, "x")
     assert ids(moving, "x") != ids(moving, "y")
     assert ids(moving, "x") != ids(clip_input("b", moving.facts), "x")
-
-
-def test_auto_says_what_it_chose_and_why(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, logger="fdvs.captioners.base"):
-        made = captioner(CaptionSettings(captioner="auto"), "hash")
-
-    assert isinstance(made, BuiltinCaptioner)
-    assert "builtin" in caplog.text
-    assert "no local model" in caplog.text
 
 
 def test_an_unknown_captioner_is_refused_with_the_known_names() -> None:

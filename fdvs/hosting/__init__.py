@@ -1,0 +1,1 @@
+"""Models that are loaded into a process of their own, once, for all the processes of a build."""

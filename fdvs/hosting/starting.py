@@ -1,0 +1,77 @@
+"""The build's side: starts the process that holds models, waits until they are loaded, ends it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fdvs.errors import BackendUnavailableError
+from fdvs.hosting.host import roles_of
+from fdvs.settings import Settings, settings_to_json
+
+_LAST_WORDS = 2000
+
+
+@contextmanager
+def hosted(settings: Settings, settings_hash: str, note: Callable[[str], None]) -> Iterator[str]:
+    """Path of a socket behind which the models of `settings` are; empty where none has to be hosted.
+
+    Args:
+        note: gets a line for people before and after loading, which can take minutes.
+
+    Raises:
+        BackendUnavailableError: a model cannot be loaded; the message says why.
+    """
+    roles = roles_of(settings)
+    if not roles:
+        yield ""
+        return
+    with tempfile.TemporaryDirectory(prefix="fdvs-") as folder, tempfile.TemporaryFile() as errors:
+        path = str(Path(folder) / "models")  # in a folder that only this user can enter
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fdvs.hosting.host", path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+        try:
+            note(f"loading the model of the {' and the '.join(roles)}")
+            _await_ready(process, settings, settings_hash, errors)
+            yield path
+        finally:
+            with contextlib.suppress(BrokenPipeError):
+                assert process.stdin is not None
+                process.stdin.close()  # it ends when its input does
+            process.kill()  # a model that is working does not look at its input
+            process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
+
+
+def _await_ready(process: subprocess.Popen[str], settings: Settings, settings_hash: str, errors: object) -> None:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with contextlib.suppress(BrokenPipeError):  # one that ended at once is told apart below
+        process.stdin.write(json.dumps({"settings": settings_to_json(settings), "settings_hash": settings_hash}) + "\n")
+        process.stdin.flush()
+    line = process.stdout.readline()
+    told = json.loads(line) if line.endswith("\n") else {}
+    if told.get("ready"):
+        return
+    raise BackendUnavailableError(told.get("error") or _sudden_end(process, errors))
+
+
+def _sudden_end(process: subprocess.Popen[str], errors: object) -> str:
+    code = process.wait()
+    errors.seek(0)  # type: ignore[attr-defined]
+    tail = errors.read()[-_LAST_WORDS:].decode(errors="replace").strip().splitlines()  # type: ignore[attr-defined]
+    last = f"; its last words: {tail[-1][:300]}" if tail else ""
+    how = f"signal {-code} (out of memory?)" if code < 0 else f"exit code {code}"
+    return f"the process that loads the model ended with {how}{last}"
