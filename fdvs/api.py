@@ -20,7 +20,8 @@ from fdvs.store.database import DATABASE_NAME
 from fdvs.store.library import Store
 
 if TYPE_CHECKING:
-    from fdvs.batch.build import OnEvent
+    from fdvs.batch.build import OnEvent, OnNote
+    from fdvs.batch.costs import VideoCosts
     from fdvs.encoders.text import TextEncoder
     from fdvs.redundancy.report import RedundancyReport
     from fdvs.retrieval.story_file import Story
@@ -97,6 +98,7 @@ class Library:
         dry_run: bool = False,
         retry_failed: bool = False,
         on_event: OnEvent | None = None,
+        on_note: OnNote | None = None,
     ) -> BuildReport:
         """Turn video files and folders into stories; see `fdvs.batch.build.build`."""
         from fdvs.batch.build import build
@@ -110,6 +112,7 @@ class Library:
             dry_run=dry_run,
             retry_failed=retry_failed,
             on_event=on_event,
+            on_note=on_note,
         )
 
     def import_captions(self, files: Sequence[Path | str], *, video: str | None = None) -> BuildReport:
@@ -132,6 +135,12 @@ class Library:
         from fdvs.batch.build import status_rows
 
         return status_rows(self._store, self.path)
+
+    def costs(self) -> list[VideoCosts]:
+        """What decoding and models have taken of each video that a model was asked about, over all builds."""
+        from fdvs.batch.costs import costs_of
+
+        return costs_of(self._store)
 
     def text_warnings(self) -> dict[str, list[str]]:
         """{video id: what to know of how its text can be searched}: languages that the sentence encoder does not know.

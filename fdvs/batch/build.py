@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 
+from fdvs.batch.costs import costs_of, spent_since, usage_to_json
 from fdvs.batch.freshness import is_told, is_unchanged
 from fdvs.batch.jobs import UNTIL, Event, Job, Until
 from fdvs.batch.local import default_jobs, run_jobs
@@ -107,6 +108,7 @@ def build(
         return _dry_run(library, found, settings, started, on_event)
     with Store.open(library, create=True) as store:
         todo, skipped = _plan(store, found, settings, retry_failed)
+        before = costs_of(store) if uses_model(settings) else []
         if todo:
             with hosted_models(settings, until, on_note or _say_nothing) as models:
                 jobs = [Job(str(library), path, settings, until, False, retry_failed, models) for path in todo]
@@ -116,8 +118,11 @@ def build(
 
             update_links(store)
         rows = {row.path: row for row in status_rows(store, library)}
+        spent = spent_since(before, costs_of(store)) if uses_model(settings) else ()
     mine = tuple(rows[str(one.path)] for one in found if str(one.path) in rows)
-    return BuildReport(mine, skipped, time.monotonic() - started)
+    seconds = time.monotonic() - started
+    usage = usage_to_json(spent, seconds, settings.run) if spent else None
+    return BuildReport(mine, skipped, seconds, spent, usage)
 
 
 def _say_nothing(_line: str) -> None:

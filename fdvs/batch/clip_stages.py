@@ -49,6 +49,7 @@ class ClipStages:
         video_id: str,
         source: Source,
         texts: SaidAndAdded,
+        *,
         emit: Callable[[Event], None],
     ) -> None:
         self._job, self._settings, self._store, self._video_id = job, job.settings, store, video_id

@@ -16,8 +16,8 @@ PIPELINE_VERSION = 3
 
 
 def story_key(settings: Settings, paths: Iterable[str], imported_key: str = "") -> str:
-    """Equal as long as the settings, the prompts, the subtitle files beside the video's paths (name, size, date) and the
-    captions added to it (`Store.imported_key`) are."""
+    """Equal as long as the settings, the prompts, the subtitle files beside the video's paths (name, size, date) and
+    the captions added to it (`Store.imported_key`) are."""
     from fdvs.media.subtitles import find_sidecars  # here: it brings FFmpeg along, which a first build's parent spares
 
     sidecars = set()

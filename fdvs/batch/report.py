@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fdvs.batch.costs import VideoCosts
 from fdvs.records import State
 
 
@@ -40,11 +42,16 @@ class StatusRow:
 
 @dataclass(frozen=True, slots=True)
 class BuildReport:
-    """How a build or an import ended, one row per input path."""
+    """How a build or an import ended, one row per input path.
+
+    `spent` and `usage` say what it asked of models, per video and in all; empty and None where it asked none.
+    """
 
     rows: tuple[StatusRow, ...]
     skipped: int
     seconds: float
+    spent: tuple[VideoCosts, ...] = ()
+    usage: Mapping[str, Any] | None = None
 
     @property
     def done(self) -> int:
@@ -69,5 +76,6 @@ class BuildReport:
                 "failed": self.failed,
                 "skipped": self.skipped,
                 "seconds": round(self.seconds, 3),
+                **({"usage": dict(self.usage)} if self.usage is not None else {}),
             },
         }

@@ -128,7 +128,7 @@ class VideoBuild:
         self._store.plan_video(
             self._video_id, frames_key, texts.key if self._wants("captions") else "", clips_total=len(source.plans)
         )
-        stages = ClipStages(self._job, self._store, self._video_id, source, texts, self._emit)
+        stages = ClipStages(self._job, self._store, self._video_id, source, texts, emit=self._emit)
         stages.run(captions=self._wants("captions"))
         self._decoded, self._captioned = stages.num_decoded, stages.num_captioned
         evidence = self._stored(texts, frames_key)

@@ -90,6 +90,16 @@ class Usage:
             self.seconds + other.seconds,
         )
 
+    def __sub__(self, earlier: Usage) -> Usage:
+        return Usage(
+            self.requests - earlier.requests,
+            self.retries - earlier.retries,
+            self.tokens_in - earlier.tokens_in,
+            self.tokens_out - earlier.tokens_out,
+            self.images - earlier.images,
+            self.seconds - earlier.seconds,
+        )
+
 
 NO_USAGE = Usage()
 

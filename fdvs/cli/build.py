@@ -20,12 +20,22 @@ STORY_LINES = 14  # of the first story, to show what came out
 def build(
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="Video files, or folders to search.")],
     library: LibraryOption = DEFAULT_LIBRARY,
-    captioner: Annotated[str | None, typer.Option(help="Who describes the clips: builtin, or auto.")] = None,
-    captioner_model: Annotated[str | None, typer.Option(help="Model of the captioner.")] = None,
+    captioner: Annotated[
+        str | None,
+        typer.Option(help="Who describes the clips: builtin, auto, openai, vllm, transformers, clip or paper."),
+    ] = None,
+    captioner_model: Annotated[str | None, typer.Option(help="Model of the captioner: a name or a folder.")] = None,
     captioner_url: Annotated[str | None, typer.Option(help="Server of the captioner.")] = None,
-    writer: Annotated[str | None, typer.Option(help="Who writes the story: builtin.")] = None,
-    writer_model: Annotated[str | None, typer.Option(help="Model of the writer.")] = None,
+    enrich: Annotated[
+        str | None, typer.Option(help="Add captions of: objects, action, frame_captions (with commas).")
+    ] = None,
+    writer: Annotated[
+        str | None, typer.Option(help="Who writes the story: builtin, auto, openai, vllm or transformers.")
+    ] = None,
+    writer_model: Annotated[str | None, typer.Option(help="Model of the writer: a name or a folder.")] = None,
     writer_url: Annotated[str | None, typer.Option(help="Server of the writer.")] = None,
+    requests: Annotated[int | None, typer.Option(min=1, help="Requests in flight at a model's server.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Agree to send frames or text to a hosted server.")] = False,
     text_embedder: TextEmbedderOption = None,
     profile: Annotated[str | None, typer.Option(help="default, or paper (FDVS as published).")] = None,
     screen_text: Annotated[str | None, typer.Option(help="Read on-screen text: on or off.")] = None,
@@ -63,6 +73,7 @@ def build(
                 "captioner": captioner,
                 "captioner_model": captioner_model,
                 "captioner_url": captioner_url,
+                "enrich": enrich,
                 "screen_text": screen_text,
             },
             "story": {
@@ -72,7 +83,12 @@ def build(
                 "text_embedder": text_embedder,
             },
             "limits": {"video_timeout_s": video_timeout},
-            "run": {"jobs": jobs or None, "rehash": rehash or None},
+            "run": {
+                "jobs": jobs or None,
+                "rehash": rehash or None,
+                "requests": requests,
+                "allow_hosted": yes or None,
+            },
         },
     )
     for choice in opened.choices:
@@ -85,6 +101,7 @@ def build(
             dry_run=dry_run,
             retry_failed=retry_failed,
             on_event=progress.on_event,
+            on_note=note,
         )
         progress.close()
         if as_json:
@@ -108,7 +125,7 @@ def _note_languages(report: BuildReport, library: Library) -> None:
 
 
 def _print_report(report: BuildReport, library: Library, *, dry_run: bool, until: str) -> None:
-    from fdvs.cli.tables import status_table
+    from fdvs.cli.tables import cost_table, status_table
 
     if not report.rows:
         return
@@ -123,6 +140,8 @@ def _print_report(report: BuildReport, library: Library, *, dry_run: bool, until
     typer.echo(
         f"{report.done} done ({report.skipped} already), {until_told}{report.failed} failed, {report.seconds:.1f} s"
     )
+    for line in cost_table(report.spent, library.settings.run, report.seconds):
+        typer.echo(line)
     typer.echo(f"Library: {library.path}")
     if until == "story" and report.done:
         _print_first_lines(library, report)

@@ -14,6 +14,9 @@ WATCH_EVERY_S = 2.0
 def status(
     library: LibraryOption = DEFAULT_LIBRARY,
     watch: Annotated[bool, typer.Option("--watch", help="Show again every two seconds until all is done.")] = False,
+    costs: Annotated[
+        bool, typer.Option("--costs", help="What models took of each video: requests, tokens, pictures, time.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> int:
     """Show what the library holds and how far it is.
@@ -22,9 +25,17 @@ def status(
     """
     import time
 
-    from fdvs.cli.tables import status_table
+    from fdvs.cli.tables import cost_table, status_table
 
     with open_library(library) as opened:
+        if costs:
+            found = opened.costs()
+            if as_json:
+                print_json({"videos": [one.to_json() for one in found]})
+            else:
+                for line in cost_table(found, opened.settings.run) or ["No model was asked for anything here."]:
+                    typer.echo(line)
+            return 0
         while True:
             rows = opened.status()
             if as_json:

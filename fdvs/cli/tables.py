@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fdvs.chat.base import Usage
 from fdvs.cli.common import DEFAULT_LIBRARY
 from fdvs.records import Answer, Hit, Level, State, clock
 from fdvs.stories.words import safe_text
 
 if TYPE_CHECKING:
+    from fdvs.batch.costs import VideoCosts
     from fdvs.batch.report import StatusRow
+    from fdvs.settings import RunSettings
 
 NAME_WIDTH = 44
 TEXT_WIDTH = 96
@@ -37,6 +40,38 @@ def status_table(rows: Sequence[StatusRow]) -> list[str]:
             lines.append(f"    {safe_text(row.message)}")
         lines.extend(f"    warning: {safe_text(warning)}" for warning in row.warnings)
     return lines
+
+
+def cost_table(costs: Sequence[VideoCosts], run: RunSettings, seconds: float = 0.0) -> list[str]:
+    """What models took: a line in all, with tokens per second where `seconds` is known and a price where prices are
+    set; then a line per video and stage, and whether its captions waited for pictures or pictures for captions."""
+    if not costs:
+        return []
+    from fdvs.batch.costs import price_of
+
+    total = sum((one.usage for one in costs), Usage())
+    captions = sum((one.stages["captions"].usage.tokens_out for one in costs if "captions" in one.stages), 0)
+    rate = f"; {captions / seconds:.1f} caption tokens per second" if seconds and captions else ""
+    price = price_of(total, run)
+    cost = "" if price is None else f"; about {price:.4f} at {run.price_in:g} and {run.price_out:g} per million tokens"
+    lines = [f"Models: {_usage_words(total)}{rate}{cost}"]
+    width = min(NAME_WIDTH, max(len(safe_text(one.video)) for one in costs))
+    for one in costs:
+        name = f"    {_short(safe_text(one.video), width):<{width}}"
+        for stage, cost_of_stage in one.stages.items():
+            waited = f", {cost_of_stage.waited_s:.1f} s of it waiting" if cost_of_stage.waited_s else ""
+            asked = f"  {_usage_words(cost_of_stage.usage)}" if cost_of_stage.usage.requests else ""
+            lines.append(f"{name}  {stage:<8}  {cost_of_stage.seconds:.1f} s{waited}{asked}")
+        lines.append(f"{name}  bound by: {'the model' if one.bound == 'model' else 'decoding'}")
+    return lines
+
+
+def _usage_words(usage: Usage) -> str:
+    again = f" ({usage.retries} repeated)" if usage.retries else ""
+    return (
+        f"{usage.requests:,} request{'' if usage.requests == 1 else 's'}{again}, {usage.images:,} pictures, "
+        f"{usage.tokens_in:,} tokens in, {usage.tokens_out:,} out"
+    )
 
 
 def hit_lines(number: int, hit: Hit) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import socket
 import threading
@@ -48,12 +49,8 @@ class _Line(Generic[T]):
             number = next(self._numbers)
             if not self._is_gone:
                 self._open[number] = future
-                try:
+                with contextlib.suppress(OSError):  # the listener sees the end, too, and answers for all
                     wire.send(self._socket, {**data, "number": number}, blob)
-                except OSError:
-                    pass  # the listener sees the end, too, and answers for all
-                else:
-                    return future
                 return future
         self._gone(future)
         return future
@@ -72,10 +69,8 @@ class _Line(Generic[T]):
 
     def close(self) -> None:
         """End the connection; what is open is answered by `gone`."""
-        try:
+        with contextlib.suppress(OSError):  # the other side was faster
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # the other side was faster
         self._socket.close()
 
 

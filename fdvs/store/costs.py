@@ -27,6 +27,9 @@ class Cost:
     def __add__(self, other: Cost) -> Cost:
         return Cost(self.seconds + other.seconds, self.waited_s + other.waited_s, self.usage + other.usage)
 
+    def __sub__(self, earlier: Cost) -> Cost:
+        return Cost(self.seconds - earlier.seconds, self.waited_s - earlier.waited_s, self.usage - earlier.usage)
+
 
 class CostRows(Database):
     """Operations on costs. `made_with` is the key of what the stage makes."""
@@ -55,13 +58,14 @@ class CostRows(Database):
                 (video_id, stage, made_with, *values),
             )
 
-    def costs(self, video_id: str) -> dict[str, Cost]:
-        """{stage: what it has taken in all}, over everything it was ever made with."""
+    def costs(self) -> dict[str, dict[str, Cost]]:
+        """{video id: {stage: what it has taken in all}}, over everything it was ever made with."""
+        found: dict[str, dict[str, Cost]] = {}
         with self.reading() as db:
-            rows = db.execute(
-                "SELECT stage, sum(seconds), sum(waited_s), sum(requests), sum(retries), sum(tokens_in), "
+            for video_id, stage, seconds, waited_s, *usage in db.execute(
+                "SELECT video_id, stage, sum(seconds), sum(waited_s), sum(requests), sum(retries), sum(tokens_in), "
                 "sum(tokens_out), sum(images), sum(model_s) FROM costs "
-                "WHERE video_id = ? GROUP BY stage ORDER BY stage",
-                (video_id,),
-            ).fetchall()
-        return {stage: Cost(seconds, waited, Usage(*usage)) for stage, seconds, waited, *usage in rows}
+                "GROUP BY video_id, stage ORDER BY video_id, stage"
+            ):
+                found.setdefault(video_id, {})[stage] = Cost(seconds, waited_s, Usage(*usage))
+        return found
