@@ -115,7 +115,7 @@ class ScriptedChat:
             try:
                 reply = self._script(request)
                 future.set_result(said(reply) if isinstance(reply, str) else reply)
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001  whatever it is, it is the waiting test's
                 future.set_exception(error)
         with self._changed:
             del self._open[index]
