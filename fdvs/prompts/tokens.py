@@ -13,10 +13,10 @@ import re
 # In this order; a character counts for the first class that has it. White space goes with the word after it.
 _CLASSES: tuple[tuple[float, str], ...] = (
     (0.0, r"\s"),
-    (0.34, r"[A-Za-z]"),
+    (0.4, r"[A-Za-z]"),
     (1.0, r"[\x00-\x7f]"),  # digits and punctuation
-    (0.8, r"[\u00a0-\u024f\u0370-\u052f]"),  # Latin beyond ASCII, Greek, Cyrillic
-    (1.6, r"[\u0590-\u1fff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]"),
+    (1.0, r"[\u00a0-\u024f\u0370-\u052f]"),  # Latin beyond ASCII, Greek, Cyrillic
+    (1.75, r"[\u0590-\u1fff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]"),
     (3.0, r"."),  # symbols, emoji, rare scripts: up to a token per byte
 )
 _COUNTED = re.compile("|".join(f"({pattern})" for _, pattern in _CLASSES), re.DOTALL)
@@ -29,11 +29,11 @@ def estimated_tokens(text: str) -> int:
     if text.isascii():
         letters = sum(map(len, words := _WORD.findall(text)))
         spaces = sum(map(text.count, " \n\t\r"))
-        return math.ceil(sum(max(1.0, 0.34 * len(word)) for word in words) + (len(text) - letters - spaces))
-    total = sum(max(1.0, 0.34 * len(word)) for word in _WORD.findall(text))
+        return math.ceil(sum(max(1.0, 0.4 * len(word)) for word in words) + (len(text) - letters - spaces))
+    total = sum(max(1.0, 0.4 * len(word)) for word in _WORD.findall(text))
     for match in _COUNTED.finditer(text):
         weight = _CLASSES[(match.lastindex or 1) - 1][0]
-        total += 0.0 if weight == 0.34 else weight
+        total += 0.0 if weight == 0.4 else weight
     return math.ceil(total)
 
 

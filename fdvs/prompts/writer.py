@@ -185,9 +185,9 @@ def head_text(stretch: Stretch) -> str:
 def task_text(stretch: Stretch) -> str:
     """What is wanted of it."""
     count = stretch.max_sentences
-    sentences = "one sentence" if count == 1 else f"at most {count} sentences"
+    sentences = "one sentence that tells" if count == 1 else f"at most {count} sentences that tell"
     whole = "this section" if stretch.of_sections else f"the {stretch.what}"
-    task = f"Write a title of at most {TITLE_WORDS} words, and {sentences} that tell what matters most in {whole}."
+    task = f"Write a title of at most {TITLE_WORDS} words, and {sentences} what matters most in {whole}."
     if stretch.in_order:
         task += " Lead through it in the order of time with words such as first, then, after that, finally."
     return task
