@@ -9,7 +9,7 @@ from typing import Any
 
 from fdvs.prompts.parsing import parse_object
 from fdvs.prompts.writer import NAME_CHARS, WHAT_CHARS, KnownName
-from fdvs.stories.words import ENDS, safe_text, same_text_key, split_sentences, words
+from fdvs.stories.words import ENDS, content_words, safe_text, same_text_key, split_sentences, words
 
 TITLE_CHARS = 80
 SENTENCE_CHARS = 500
@@ -188,7 +188,8 @@ def _names(entries: Any, given: Sequence[str]) -> tuple[tuple[KnownName, ...], i
         name = entry.get("name") if isinstance(entry, dict) else None
         what = entry.get("what") if isinstance(entry, dict) else None
         plain = clean(name)[:NAME_CHARS].strip(_QUOTES + " ") if isinstance(name, str) else ""
-        if not any(len(word) > 1 and word in heard for word in words(plain)) or len(kept) >= _MAX_NAMES:
+        telling = content_words(plain) or words(plain)
+        if not any(word in heard for word in telling) or len(kept) >= _MAX_NAMES:
             dropped += 1
         else:
             kept.append(KnownName(plain, clean(what)[:WHAT_CHARS] if isinstance(what, str) else ""))

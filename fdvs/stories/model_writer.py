@@ -9,7 +9,7 @@ numbers of ours, so an id cannot be forged.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fdvs.chat.base import ChatModel, ChatReply, ChatRequest, Finish
@@ -43,6 +43,7 @@ CHAPTER_TOKENS = 100
 
 _LEAST_ROOM = 200  # tokens for lines, below which no story can be told
 _MS_PER_SCENE_SENTENCE = 20_000
+_GAP_MS = 500  # a shorter gap does not end what goes on
 _CHAPTER_SENTENCES = 8
 _REMINDERS = (REMINDER, REMINDER_SHORTER)
 _GLOSSARY_SHARE = 8  # names get one eighth of the room at most
@@ -101,8 +102,8 @@ class ModelWriter:
         clips: in time order.
         lines: of each clip, what the built-in writer tells of it.
         settings: limits of requests and replies; how many sentences a node gets.
-        duplicates: in the profile `paper`, clips all of whose captions a textual group names as members are left out
-            of the story of the video.
+        duplicates: captions that a textual group names as members are not told again where there is anything else;
+            in the profile `paper`, chapters made of nothing else are left out of what stands above them.
         replies: those that are there already, and where new ones go.
         chapter_tokens: of a chapter in the profile `paper`.
 
@@ -138,7 +139,8 @@ class ModelWriter:
                 f"a context of {context} tokens is too small to write a story: with the rules and a reply of "
                 f"{self._reply_tokens} tokens there is no room for text"
             )
-        self._set_aside = _clips_set_aside(clips, duplicates) if self._is_paper else frozenset()
+        self._members = {member.id for one in duplicates if one.kind == "textual" for member in one.members}
+        self._set_aside = _clips_set_aside(clips, self._members) if self._is_paper else frozenset()
         self._glossary = Glossary()
         self._used_titles: dict[Level, set[str]] = {}
 
@@ -207,6 +209,8 @@ class ModelWriter:
     def _items(self, node: StoryNode, known: Mapping[str, StoryNode], spans: Mapping[str, Span]) -> list[Item]:
         """The lines of a node's children, in time order."""
         children = [known[child] for child in node.children]
+        if children[0].level is Level.CLIP:
+            return self._of_clips(node)
         if self._is_paper and node.level is Level.VIDEO:
             # The published story is told from all kept chapters at once; parts only hold the tree together.
             children = [one for one in known.values() if one.level is Level.CHAPTER]
@@ -216,19 +220,16 @@ class ModelWriter:
         items: list[Item] = []
         for child in children:
             phrase = phase_phrase(child.span.start_ms, self._duration_ms) if with_phrases else ""
-            told = self._clip_lines(child) if child.level is Level.CLIP else _told_lines(child, spans)
-            items += [Item(replace(line, phrase=phrase), (child.id,)) for line in told]
+            items += [Item(replace(line, phrase=phrase), (child.id,)) for line in _told_lines(child, spans)]
         return items
 
-    def _clip_lines(self, clip: StoryNode) -> list[NumberedLine]:
-        return [
-            NumberedLine(
-                Span(line.start_ms, max(line.end_ms, line.start_ms + 1)),
-                "measured" if line.is_measured else _LABELS[line.kind],
-                line.plain,
-            )
-            for line in self._lines[clip.id]
-        ]
+    def _of_clips(self, node: StoryNode) -> list[Item]:
+        """The lines of clips. What textual redundancy has set aside is told again only where nothing else is; what
+        was measured says a few things in a few words and is told as long as it lasts."""
+        lines = [(clip, line) for clip in node.children for line in self._lines[clip]]
+        new = [(clip, line) for clip, line in lines if line.is_measured or not self._members.issuperset(line.sources)]
+        items = [Item(_numbered(line), (clip,)) for clip, line in new or lines]
+        return _folded(items)
 
     # Asking
 
@@ -397,12 +398,28 @@ def _summary_items(read: ReadReply, group: Sequence[Item]) -> list[Item]:
     return items
 
 
-def _clips_set_aside(clips: Sequence[ClipEvidence], duplicates: Sequence[DuplicateGroup]) -> frozenset[str]:
+def _clips_set_aside(clips: Sequence[ClipEvidence], members: Collection[str]) -> frozenset[str]:
     """Clips of which textual redundancy has set aside everything that is told."""
-    members = {member.id for group in duplicates if group.kind == "textual" for member in group.members}
-    aside = set()
-    for evidence in clips:
-        told = [caption.id for caption in evidence.told(*SEEN, CaptionKind.SPEECH)]
-        if told and members.issuperset(told):
-            aside.add(evidence.clip.id)
-    return frozenset(aside)
+    told = {one.clip.id: [caption.id for caption in one.told(*SEEN, CaptionKind.SPEECH)] for one in clips}
+    return frozenset(clip for clip, captions in told.items() if captions and all(one in members for one in captions))
+
+
+def _numbered(line: Line) -> NumberedLine:
+    label = "measured" if line.is_measured else _LABELS[line.kind]
+    return NumberedLine(Span(line.start_ms, max(line.end_ms, line.start_ms + 1)), label, line.plain)
+
+
+def _folded(items: Sequence[Item]) -> list[Item]:
+    """The items with a line that goes on saying the same in the next clip as one line of all these clips."""
+    kept: list[Item] = []
+    latest: dict[tuple[str, str], int] = {}
+    for item in items:
+        key = (item.line.label, same_text_key(item.line.text))
+        before = kept[latest[key]] if key in latest else None
+        if before is not None and item.line.span.start_ms <= before.line.span.end_ms + _GAP_MS:
+            line = replace(before.line, span=Span.union([before.line.span, item.line.span]))
+            kept[latest[key]] = Item(line, tuple(dict.fromkeys((*before.nodes, *item.nodes))))
+        else:
+            latest[key] = len(kept)
+            kept.append(item)
+    return kept
