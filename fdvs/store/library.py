@@ -11,10 +11,11 @@ from fdvs.store.costs import CostRows
 from fdvs.store.database import INDEX_FOLDER, THUMBNAIL_FOLDER, readable_errors
 from fdvs.store.imports import ImportRows
 from fdvs.store.kept_pictures import kept_files
+from fdvs.store.replies import ReplyRows
 from fdvs.store.shots import ShotRows
 
 
-class Store(ShotRows, CostRows, ImportRows):
+class Store(ReplyRows, CostRows, ShotRows, ImportRows):
     """A library over one SQLite connection, for use by one thread.
 
     Several processes may write at once (short transactions that wait for each other) while others read. Work is
@@ -23,7 +24,7 @@ class Store(ShotRows, CostRows, ImportRows):
     Open it with `Store.open(folder, create=…)` or `Store.in_memory()`; close it, or use it as a context manager. The
     operations: paths (`paths.py`), videos, marks and status (`videos.py`), clips and captions (`clips.py`), readings of
     the screen (`readings.py`), stories (`stories.py`), what search needs (`search_rows.py`), captions made elsewhere
-    (`imports.py`), signs of shot borders (`shots.py`), what was spent (`costs.py`).
+    (`imports.py`), signs of shot borders (`shots.py`), replies of models (`replies.py`), what was spent (`costs.py`).
     """
 
     def forget(self, video_id: str) -> tuple[Path, ...]:

@@ -17,16 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fdvs.captioners.builtin import compare
+from fdvs.chat.base import ChatModel
 from fdvs.errors import InputError
+from fdvs.prompts.writer import fingerprint
 from fdvs.records import CaptionKind, DuplicateGroup, Level, Span, StoryNode, Video, content_id
 from fdvs.settings import Settings
+from fdvs.stories.asking import Replies
 from fdvs.stories.check import validate_sources, validate_tree
 from fdvs.stories.evidence import ClipEvidence
 from fdvs.stories.lines import is_note
+from fdvs.stories.model_writer import CHAPTER_TOKENS, ModelWriter
 from fdvs.stories.segments import Layer, plan_layers
 from fdvs.stories.signals import Signals
 from fdvs.stories.wholes import subjects
 from fdvs.stories.writer import WRITER, BuiltinWriter, Told
+from fdvs.stories.writing_report import WriterReport
 
 if TYPE_CHECKING:
     from fdvs.encoders.text import TextEncoder
@@ -41,10 +46,12 @@ class BuiltStory:
     """Attributes:
     nodes: pre-order, the video node first.
     vectors: unit vector per node id; a node without text has none.
+    writing: what came of having a model write it; None where none was asked.
     """
 
     nodes: tuple[StoryNode, ...]
     vectors: dict[str, NDArray[np.float32]]
+    writing: WriterReport | None = None
 
 
 def build_story(
@@ -54,6 +61,9 @@ def build_story(
     encoder: TextEncoder,
     *,
     duplicates: Sequence[DuplicateGroup] = (),
+    model: ChatModel | None = None,
+    replies: Replies | None = None,
+    chapter_tokens: int = CHAPTER_TOKENS,
 ) -> BuiltStory:
     """Cut the clips into scenes, chapters and, where needed, parts, and write the story from the bottom up.
 
@@ -61,12 +71,17 @@ def build_story(
         clips: in time order; their spans partition [0, video.duration_ms).
         duplicates: clips that show the same picture (`visual`) are told as returns; captions that a textual
             group names as members are not told again above the clips.
+        model: writes title and sentences of the nodes above the clips; None: the built-in writer does. Where nothing
+            usable comes of the model, the built-in writer's text stands, and `writing` says so.
+        replies: the model's replies that are there already, and where new ones go.
+        chapter_tokens: what a chapter of the profile `paper` has at most, of the model's tokens.
 
     Returns:
         Nodes in pre-order with equal ids wherever borders and story settings are equal, and their vectors.
 
     Raises:
-        InputError: there is no clip, or the clips do not partition the video.
+        InputError: there is no clip, or the clips do not partition the video; the model's context is too small.
+        ServerError: the model's server does not answer.
     """
     if not clips:
         raise InputError("a story needs at least one clip")
@@ -78,19 +93,39 @@ def build_story(
     layers = plan_layers(_signals(clips, texts, memory, writer), settings.story)
     writer.look_ahead(layers[0].groups)
 
+    story_hash = _story_hash(settings, model)
     levels = [[_clip_node(evidence, item) for evidence, item in zip(clips, told, strict=True)]]
     written = [told]
     for layer in layers:
         below = written[-1]
         written.append([writer.over(layer.level, below[group.start : group.stop]) for group in layer.groups])
-        levels.append(_parents(layer, written[-1], levels, settings.hash("story")))
+        levels.append(_parents(layer, written[-1], levels, story_hash))
+    report = None
+    if model is not None:
+        of_clips = [item.lines for item in told]
+        by_model = ModelWriter(
+            clips,
+            of_clips,
+            settings.story,
+            model,
+            duplicates=duplicates,
+            replies=replies,
+            chapter_tokens=chapter_tokens,
+        )
+        levels, report = by_model.write(levels)
     nodes = _pre_order(levels)
     validate_tree(nodes, video.duration_ms, max_children=settings.story.max_children)
     validate_sources(nodes, {caption.id for evidence in clips for caption in evidence.captions})
 
     vectors = _clip_vectors(levels[0], texts, memory)
     vectors.update(_higher_vectors((node for level in levels[1:] for node in level), memory))
-    return BuiltStory(nodes, vectors)
+    return BuiltStory(nodes, vectors, report)
+
+
+def _story_hash(settings: Settings, model: ChatModel | None) -> str:
+    """What, with its children, makes the id of a node above the clips: of a model's, also the model and its prompts."""
+    own = settings.hash("story")
+    return own if model is None else content_id("writing", own, model.model, fingerprint())
 
 
 def texts_of(node: StoryNode) -> list[str]:
