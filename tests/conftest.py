@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.shared_library import SHARED_VIDEOS, SharedLibrary, build_shared, once_per_run, shared_films
+from tests.tiny_models import build as build_tiny
+from tests.tiny_models import needed_modules
 
-Once = Callable[[str, Callable[[Path], None]], Path]
+Once = Callable[[str, Callable[[Path], object]], Path]
+TinyModel = Callable[[str], Path]
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +22,18 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
     base = tmp_path_factory.getbasetemp()
     root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     return lambda name, make: once_per_run(root, name, make)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(once: Once) -> TinyModel:
+    """`tiny_model(family)`: the folder of a tiny checkpoint of a family of `tests.tiny_models`. For reading only."""
+
+    def folder_of(family: str) -> Path:
+        for module in needed_modules(family):
+            pytest.importorskip(module)
+        return once(f"tiny-{family}", lambda folder: build_tiny(family, folder))
+
+    return folder_of
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 SHARED_VIDEOS = SHARED / "videos"
 
 
-def once_per_run(root: Path, name: str, make: Callable[[Path], None]) -> Path:
+def once_per_run(root: Path, name: str, make: Callable[[Path], object]) -> Path:
     """Folder `root/name`, filled by `make` exactly once, however many processes of a test run ask for it.
 
     `root` is what the processes have in common. A `make` that fails is tried again by the next who asks.
