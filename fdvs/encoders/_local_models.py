@@ -10,15 +10,19 @@ import hashlib
 import importlib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fdvs.encoders import _torchvision_shim
 from fdvs.errors import BackendUnavailableError, FdvsError
 
 BATCH = 32
+_Item = TypeVar("_Item")
 _REPOSITORY = re.compile(r"([\w-][\w.-]*/)?[\w-][\w.-]*", re.ASCII)  # OWNER/NAME or NAME
 
 
@@ -77,3 +81,12 @@ def stored_name(model: str, weights: Path) -> str:
         with path.open("rb") as handle:
             total.update(hashlib.file_digest(handle, "sha256").digest())
     return f"{model}@{total.hexdigest()[:8]}"
+
+
+def in_batches(
+    encode: Callable[[Sequence[_Item]], NDArray[np.float32]], items: Sequence[_Item], dimension: int
+) -> NDArray[np.float32]:
+    """`[N, dimension]`: the rows that `encode` gives for all items, `BATCH` of them at a time."""
+    rows = [np.empty((0, dimension), np.float32)]
+    rows += [encode(items[start : start + BATCH]) for start in range(0, len(items), BATCH)]
+    return np.concatenate(rows)
