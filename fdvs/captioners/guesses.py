@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 BANDS = ((0.75, "most likely"), (0.5, "likely"), (0.25, "perhaps"), (0.0, "possibly"))
 """From which score on a guess is called what."""
@@ -21,3 +23,17 @@ def plain(text: str, max_chars: int = MAX_LABEL_CHARS) -> str:
     clean = "".join(char if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co") else " " for char in text)
     line = " ".join(clean.split())
     return line if len(line) <= max_chars else line[: max_chars - 1].rstrip() + "…"
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A name that a model gives to what it sees, and its score 0..1."""
+
+    name: str
+    score: float
+
+
+def listed(guesses: Sequence[Guess]) -> str:
+    """Guesses with word and score: `Guessed: a stove (likely, 0.62), a pan (perhaps, 0.31).`"""
+    told = (f"{plain(guess.name)} ({sureness(guess.score)}, {guess.score:.2f})" for guess in guesses)
+    return f"Guessed: {', '.join(told)}."

@@ -15,7 +15,6 @@ which nothing passes says that nothing can be named.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 
 from fdvs.captioners import vocabulary as names
 from fdvs.captioners.base import ClipCaptions, ClipInput
-from fdvs.captioners.guesses import plain, sureness
+from fdvs.captioners.guesses import Guess, listed, plain, sureness
 from fdvs.captioners.perception import MAX_REASON_CHARS, NO_PICTURE, TROUBLE, Seen, caption_of, decoded
 from fdvs.captioners.vocabulary import KINDS, Vocabulary, vocabulary
 from fdvs.errors import UsageError
@@ -40,14 +39,6 @@ RULE_VERSION = 1  # of how scores become words; another number, other captions
 LEAST = {"views": 0.3, "places": 0.25, "light": 0.4, "weather": 0.4, "objects": 0.1, "actions": 0.25}
 MOST = {"views": 1, "places": 1, "light": 1, "weather": 1, "objects": 5, "actions": 1}
 NOTHING = "Nothing can be named with any confidence."
-
-
-@dataclass(frozen=True, slots=True)
-class Tag:
-    """A name and its mean score over the frames, 0..1."""
-
-    name: str
-    score: float
 
 
 def fingerprint(_settings: CaptionSettings) -> str:
@@ -102,7 +93,7 @@ class TagCaptioner:
     def _failed(self, clip: ClipInput, reason: str) -> Caption:
         return caption_of(clip, CaptionKind.VISUAL, self.name, self._settings_hash, failed=reason)
 
-    def _tags(self, kind: str, vectors: NDArray[np.float32]) -> list[Tag]:
+    def _tags(self, kind: str, vectors: NDArray[np.float32]) -> list[Guess]:
         model = self._model
         logits = model.scale * (vectors @ self._texts[kind].T) + model.bias
         return chosen(probabilities(logits, is_sigmoid=model.is_sigmoid), vocabulary(kind), LEAST[kind], MOST[kind])
@@ -159,7 +150,7 @@ def probabilities(logits: NDArray[np.float32], *, is_sigmoid: bool) -> NDArray[n
     return shares
 
 
-def chosen(scores: NDArray[np.float64], kind: Vocabulary, least: float, most: int) -> list[Tag]:
+def chosen(scores: NDArray[np.float64], kind: Vocabulary, least: float, most: int) -> list[Guess]:
     """The names that may be told (the rule above), the best first; of equal ones the first in the list.
 
     Args:
@@ -171,10 +162,10 @@ def chosen(scores: NDArray[np.float64], kind: Vocabulary, least: float, most: in
     stands_above = (own > rivals.max(axis=1, initial=0.0)[:, None]).mean(axis=0) >= 0.5
     passing = np.flatnonzero((mean >= least) & (mean > best_rival) & stands_above)
     best = sorted(passing.tolist(), key=lambda index: (-mean[index], index))[:most]
-    return [Tag(kind.names[index], float(mean[index])) for index in best]
+    return [Guess(kind.names[index], float(mean[index])) for index in best]
 
 
-def sentences(tags: dict[str, list[Tag]]) -> str:
+def sentences(tags: dict[str, list[Guess]]) -> str:
     """The tags of all kinds in plain words: `Likely a kitchen, perhaps by lamplight. To be seen: perhaps a stove.`"""
     setting = [guess for kind in ("places", "light", "weather", "views") for guess in map(_guess, tags[kind])]
     seen = [_guess(tag) for tag in tags["objects"]]
@@ -183,10 +174,5 @@ def sentences(tags: dict[str, list[Tag]]) -> str:
     return " ".join(f"{text[0].upper()}{text[1:]}." for text in told if text) or NOTHING
 
 
-def listed(tags: Sequence[Tag]) -> str:
-    """Tags with word and score: `Guessed: a stove (likely, 0.62), a pan (perhaps, 0.31).`"""
-    return f"Guessed: {', '.join(f'{tag.name} ({sureness(tag.score)}, {tag.score:.2f})' for tag in tags)}."
-
-
-def _guess(tag: Tag) -> str:
+def _guess(tag: Guess) -> str:
     return f"{sureness(tag.score)} {tag.name}"

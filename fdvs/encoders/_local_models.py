@@ -90,3 +90,11 @@ def in_batches(
     rows = [np.empty((0, dimension), np.float32)]
     rows += [encode(items[start : start + BATCH]) for start in range(0, len(items), BATCH)]
     return np.concatenate(rows)
+
+
+def pretrained(model_class: Any, model: str, target: str, dtype: Any) -> Any:
+    """A network of `model_class` with the weights of `model`, ready to be used on the device `target`."""
+    network = model_class.from_pretrained(
+        model, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=dtype
+    )
+    return network.to(target).eval()
