@@ -92,7 +92,7 @@ class EnrichedStream(Enriched):
 
     def close(self) -> None:
         """Give up what is still open."""
-        self._here.shutdown(wait=True, cancel_futures=True)
+        self._here.shutdown(wait=False, cancel_futures=True)
         self._stream.close()
 
 
@@ -136,7 +136,6 @@ def _settle(both: Future[ClipCaptions], own: Future[ClipCaptions], seen: Future[
     """Give `both` its result, unless it was cancelled before."""
     if own.cancelled() or (seen is not None and seen.cancelled()):
         both.cancel()
-        return
     if not both.set_running_or_notify_cancel():
         return
     error = own.exception() or (seen.exception() if seen is not None else None)

@@ -115,8 +115,8 @@ class ObjectFinder:
                 output = self._network(**pixels, **text)
                 scores = output.logits.float().sigmoid().cpu().numpy()  # [F, Q, T or more]
                 boxes = output.pred_boxes.float().cpu().numpy()  # [F, Q, 4]: centre and size
-            for at, frame in enumerate(found):
-                frame += _detections(scores[at], boxes[at], chunk)
+            for frame, of_queries, at in zip(found, scores, boxes, strict=True):
+                frame.extend(_detections(of_queries, at, chunk))
         return [merged(frame) for frame in found]
 
     def _num_tokens(self, text: str) -> int:

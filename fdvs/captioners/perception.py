@@ -61,7 +61,9 @@ def decoded(pictures: Sequence[TimedPicture]) -> list[NDArray[np.uint8]]:
 
 
 def kept_of(clip: ClipInput) -> tuple[TimedPicture, ...]:
-    """The pictures of a clip that visual redundancy kept, of all that it has."""
+    """The pictures of a clip that visual redundancy kept; all where nothing is said of that."""
+    if not clip.kept_ms:
+        return clip.pictures
     kept = set(clip.kept_ms)
     return tuple(picture for picture in clip.pictures if picture.time_ms in kept)
 
