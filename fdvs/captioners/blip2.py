@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fdvs.captioners.guesses import plain
 from fdvs.captioners.perception import Seen, decoded
-from fdvs.encoders._local_models import device, loading, pretrained, require
+from fdvs.encoders._local_models import device, loading, pretrained, require, tokenizer_of
 from fdvs.errors import BackendUnavailableError, UsageError
 from fdvs.records import CaptionKind, Outcome, TimedPicture, clock
 
@@ -51,9 +51,7 @@ class FrameCaptioner:
             if config.model_type != "blip-2":
                 raise UsageError(f"{model} is of type {config.model_type!r}; wanted blip-2")
             self._network = pretrained(transformers.Blip2ForConditionalGeneration, model, self._device, self._dtype)
-            self._tokenizer = transformers.AutoTokenizer.from_pretrained(
-                model, local_files_only=True, trust_remote_code=False
-            )
+            self._tokenizer = tokenizer_of(transformers, model, config.text_config.vocab_size)
             pictures = transformers.BlipImageProcessorPil.from_pretrained(model, local_files_only=True)
             self._processor = transformers.Blip2Processor(pictures, self._tokenizer, config.num_query_tokens)
         if config.image_token_index is None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fdvs.captioners.perception import Seen, decoded
 from fdvs.captioners.regions import Box, overlap, region, size
 from fdvs.captioners.vocabulary import bare_names
-from fdvs.encoders._local_models import device, loading, pretrained, require
+from fdvs.encoders._local_models import device, loading, pretrained, require, tokenizer_of
 from fdvs.errors import InputError, UsageError
 from fdvs.records import CaptionKind, TimedPicture, clock
 
@@ -79,9 +79,7 @@ class ObjectFinder:
                 transformers.AutoModelForZeroShotObjectDetection, model, self._device, self._torch.float32
             )
             self._processor = transformers.GroundingDinoImageProcessorPil.from_pretrained(model, local_files_only=True)
-            self._tokenizer = transformers.AutoTokenizer.from_pretrained(
-                model, local_files_only=True, trust_remote_code=False
-            )
+            self._tokenizer = tokenizer_of(transformers, model, config.text_config.vocab_size)
         limit = min(config.max_text_len, config.text_config.max_position_embeddings)
         wanted = bare_names() if names is None else names
         self._chunks = [self._chunk(part) for part in chunked(wanted, self._num_tokens, limit)]

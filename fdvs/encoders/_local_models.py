@@ -98,3 +98,17 @@ def pretrained(model_class: Any, model: str, target: str, dtype: Any) -> Any:
         model, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=dtype
     )
     return network.to(target).eval()
+
+
+def tokenizer_of(transformers: Any, model: str, vocabulary_size: int) -> Any:
+    """The tokenizer of `model`, whose network knows `vocabulary_size` tokens.
+
+    Without its files transformers makes up an empty one, which turns every text into the same few tokens; that is
+    refused here.
+    """
+    found = transformers.AutoTokenizer.from_pretrained(model, local_files_only=True, trust_remote_code=False)
+    if 2 * len(found) < vocabulary_size:
+        raise BackendUnavailableError(
+            f"{model} has no tokenizer here that fits it ({len(found)} tokens of {vocabulary_size}); get all of its files"
+        )
+    return found

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fdvs.encoders._local_models import device, in_batches, loading, require, stored_name
+from fdvs.encoders._local_models import device, in_batches, loading, require, stored_name, tokenizer_of
 from fdvs.encoders.pictures import Picture
 from fdvs.errors import UsageError
 
@@ -57,6 +57,7 @@ class TransformersImageText:
         self.scale = math.exp(network.logit_scale.item())
         self.bias = network.logit_bias.item() if self.is_sigmoid else 0.0
         self._max_tokens = int(config.text_config.max_position_embeddings)
+        self._vocabulary_size = int(config.text_config.vocab_size)
         self._tokenizer: Any = None
 
     def encode_pictures(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
@@ -67,9 +68,7 @@ class TransformersImageText:
         """`[N, D]` float32 unit rows."""
         if self._tokenizer is None:
             with loading(self._model):
-                self._tokenizer = self._library.AutoTokenizer.from_pretrained(
-                    self._model, local_files_only=True, trust_remote_code=False
-                )
+                self._tokenizer = tokenizer_of(self._library, self._model, self._vocabulary_size)
         return in_batches(self._texts, texts, self.dimension)
 
     def _pictures(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:

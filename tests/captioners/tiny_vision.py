@@ -64,7 +64,7 @@ DAMAGED = TimedPicture(0, b"\xff\xd8\xff\xe0 no picture at all")
 
 
 def save_tokenizer(folder: Path, form: str = "<s> $A </s>") -> int:
-    """A tokenizer of letters as transformers saves them, whose texts have that form; returns the size of its vocabulary.
+    """A tokenizer of letters as transformers saves them, whose texts have that form; returns how many tokens it knows.
     Ids: pad 0, bos 1, eos 2, unk 3."""
     library = require("tokenizers", "models")
     special = ["<pad>", "<s>", "</s>", "<unk>"]
@@ -98,9 +98,8 @@ def save_bert_tokenizer(folder: Path, words: Sequence[str] = ()) -> int:
 def save_clip(folder: Path, seed: int = 0) -> Path:
     library, _ = transformers(), seeded(seed)
     size = save_tokenizer(folder)
+    # The tokenizer's own end token is 2, which to transformers means "the highest id of a text"; it works either way.
     text = {**TOWER, "vocab_size": size, "max_position_embeddings": 77, "bos_token_id": 1, "eos_token_id": 2}
-    # An end token of 2 means to transformers: the highest id of a text. Any other number is looked for as it is.
-    text["eos_token_id"] = 2
     config = library.CLIPConfig(
         vision_config={**TOWER, "image_size": 32, "patch_size": 8}, text_config=text, projection_dim=24
     )
@@ -188,7 +187,8 @@ def save_blip2(folder: Path, language: str = "t5", seed: int = 0) -> Path:
     else:
         text = library.OPTConfig(
             vocab_size=size, hidden_size=32, ffn_dim=64, num_hidden_layers=1, num_attention_heads=4,
-            word_embed_proj_dim=32, max_position_embeddings=512, tie_word_embeddings=False, pad_token_id=0, eos_token_id=2, bos_token_id=1,
+            word_embed_proj_dim=32, max_position_embeddings=512, tie_word_embeddings=False,
+            pad_token_id=0, eos_token_id=2, bos_token_id=1,
         )  # fmt: skip
     config = library.Blip2Config(
         vision_config=vision, qformer_config=qformer, text_config=text.to_dict(), num_query_tokens=4,
