@@ -10,15 +10,19 @@ import hashlib
 import importlib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fdvs.encoders import _torchvision_shim
 from fdvs.errors import BackendUnavailableError, FdvsError
 
 BATCH = 32
+_Item = TypeVar("_Item")
 _REPOSITORY = re.compile(r"([\w-][\w.-]*/)?[\w-][\w.-]*", re.ASCII)  # OWNER/NAME or NAME
 
 
@@ -77,3 +81,34 @@ def stored_name(model: str, weights: Path) -> str:
         with path.open("rb") as handle:
             total.update(hashlib.file_digest(handle, "sha256").digest())
     return f"{model}@{total.hexdigest()[:8]}"
+
+
+def in_batches(
+    encode: Callable[[Sequence[_Item]], NDArray[np.float32]], items: Sequence[_Item], dimension: int
+) -> NDArray[np.float32]:
+    """`[N, dimension]`: the rows that `encode` gives for all items, `BATCH` of them at a time."""
+    rows = [np.empty((0, dimension), np.float32)]
+    rows += [encode(items[start : start + BATCH]) for start in range(0, len(items), BATCH)]
+    return np.concatenate(rows)
+
+
+def pretrained(model_class: Any, model: str, target: str, dtype: Any) -> Any:
+    """A network of `model_class` with the weights of `model`, ready to be used on the device `target`."""
+    network = model_class.from_pretrained(
+        model, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=dtype
+    )
+    return network.to(target).eval()
+
+
+def tokenizer_of(transformers: Any, model: str, vocabulary_size: int) -> Any:
+    """The tokenizer of `model`, whose network knows `vocabulary_size` tokens.
+
+    Without its files transformers makes up an empty one, which turns every text into the same few tokens; that is
+    refused here.
+    """
+    found = transformers.AutoTokenizer.from_pretrained(model, local_files_only=True, trust_remote_code=False)
+    if 2 * len(found) < vocabulary_size:
+        raise BackendUnavailableError(
+            f"{model} has no tokenizer here that fits it ({len(found)} tokens of {vocabulary_size}); get all of its files"
+        )
+    return found

@@ -1,8 +1,9 @@
-"""`open_clip:MODEL@WEIGHTS` or `open_clip:FOLDER` as the picture encoder (extra `openclip`)."""
+"""`open_clip:MODEL@WEIGHTS` or `open_clip:FOLDER`: as the picture encoder, and with both towers (extra `openclip`)."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fdvs.encoders._local_models import BATCH, device, loading, not_here, require, stored_name
+from fdvs.encoders._local_models import device, in_batches, loading, not_here, require, stored_name
 from fdvs.encoders.pictures import Picture
 from fdvs.errors import UsageError
 
@@ -19,12 +20,12 @@ CONFIG_FILE = "open_clip_config.json"
 PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
 
 
-class OpenClipEncoder:
-    """`PictureEncoder` over the image tower of an open_clip model that is already on this machine.
+class OpenClipImageText:
+    """`ImageTextModel` over an open_clip model that is already on this machine.
 
     WEIGHTS is one of open_clip's names for MODEL, read from the Hugging Face cache, or a `.safetensors` file. A FOLDER
     holds `open_clip_config.json` and `open_clip_model.safetensors`. Without weights open_clip would build a model of
-    random numbers; that is refused here.
+    random numbers; that is refused here. The tokenizer is loaded with the first text.
 
     Raises:
         BackendUnavailableError: the package is missing, or the weights are not here or do not fit the model.
@@ -32,37 +33,77 @@ class OpenClipEncoder:
     """
 
     def __init__(self, model: str) -> None:
-        library = require("open_clip", "openclip")
+        self._library = require("open_clip", "openclip")
         self._torch = require("torch", "openclip")
         self._device = device(self._torch)
         name, at, weights = model.partition("@")
         if not at and Path(name).is_dir():
-            self.name, network = _from_folder(library, Path(name), self._device)
+            self._source = f"local-dir:{name}"
+            self.name, network = _from_folder(self._library, Path(name), self._device)
         else:
-            self.name, network = _from_name(library, name, weights, self._device)
+            self._source = name
+            self.name, network = _from_name(self._library, name, weights, self._device)
         self._network = network.eval()
-        preprocessing = library.transform.PreprocessCfg(**network.visual.preprocess_cfg)
-        self._transform = library.transform.image_transform_v2(preprocessing, is_train=False)
-        self._short_side = max(preprocessing.input_size[1:])
-        self.dimension = int(self._encode_batch([np.zeros((8, 8, 3), np.uint8)]).shape[1])
+        preprocessing = self._library.transform.PreprocessCfg(**network.visual.preprocess_cfg)
+        self._transform = self._library.transform.image_transform_v2(preprocessing, is_train=False)
+        self.short_side = max(preprocessing.input_size[1:])
+        self.dimension = int(self._pictures([np.zeros((8, 8, 3), np.uint8)]).shape[1])
+        self.scale = math.exp(network.logit_scale.item())
+        self.is_sigmoid = network.logit_bias is not None
+        self.bias = network.logit_bias.item() if self.is_sigmoid else 0.0
+        self._tokenize: Any = None
 
-    def prepare(self, frame: Picture) -> NDArray[np.uint8]:
-        """`[H, W, 3]` RGB whose short side is the model's input size."""
-        return frame.rgb(self._short_side)
-
-    def encode(self, prepared: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    def encode_pictures(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """`[N, D]` float32 unit rows from N RGB pictures of any sizes."""
-        rows = [np.empty((0, self.dimension), np.float32)]
-        rows += [self._encode_batch(prepared[start : start + BATCH]) for start in range(0, len(prepared), BATCH)]
-        return np.concatenate(rows)
+        return in_batches(self._pictures, pictures, self.dimension)
 
-    def _encode_batch(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """`[N, D]` float32 unit rows."""
+        if self._tokenize is None:
+            self._tokenize = _tokenizer(self._library, self._source)
+        return in_batches(self._texts, texts, self.dimension)
+
+    def _pictures(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         from PIL import Image
 
         pixels = self._torch.stack([self._transform(Image.fromarray(picture)) for picture in pictures])
         with self._torch.inference_mode():
             unit = self._network.encode_image(pixels.to(self._device), normalize=True)
         return np.asarray(unit.float().cpu().numpy(), np.float32)
+
+    def _texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        tokens = self._tokenize(list(texts))
+        with self._torch.inference_mode():
+            unit = self._network.encode_text(tokens.to(self._device), normalize=True)
+        return np.asarray(unit.float().cpu().numpy(), np.float32)
+
+
+class OpenClipEncoder(OpenClipImageText):
+    """`PictureEncoder` over the image tower of such a model."""
+
+    def prepare(self, frame: Picture) -> NDArray[np.uint8]:
+        """`[H, W, 3]` RGB whose short side is the model's input size."""
+        return frame.rgb(self.short_side)
+
+    def encode(self, prepared: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """`[N, D]` float32 unit rows from N RGB pictures of any sizes."""
+        return self.encode_pictures(prepared)
+
+
+def _tokenizer(library: Any, source: str) -> Any:
+    """The tokenizer of `source`: open_clip's own, or one of transformers that is in the folder or in the cache."""
+    folder = source.removeprefix("local-dir:")
+    if folder != source:
+        config = json.loads((Path(folder) / CONFIG_FILE).read_text(encoding="utf-8"))["model_cfg"]
+    else:
+        config = library.get_model_config(source)
+    named = str(config["text_cfg"].get("hf_tokenizer_name", ""))
+    if not named and folder == source and "siglip" in source.lower():
+        raise UsageError(f"{source}: open_clip would download its tokenizer; name a folder or a transformers model")
+    with loading(named or source):
+        return library.get_tokenizer(
+            source, **({"local_files_only": True, "trust_remote_code": False} if named else {})
+        )
 
 
 def _from_name(library: Any, model: str, weights: str, target: str) -> tuple[str, Any]:
