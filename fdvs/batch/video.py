@@ -10,7 +10,9 @@ from fdvs.batch.clip_stages import ClipStages
 from fdvs.batch.freshness import is_told, story_key
 from fdvs.batch.jobs import UNTIL, Event, Job, Until
 from fdvs.batch.locks import Locks
+from fdvs.batch.model_clients import writer_for
 from fdvs.batch.outcomes import flag_same_words, outcome_warnings
+from fdvs.batch.replies import CountedReplies
 from fdvs.batch.source import Source, probed
 from fdvs.errors import DecodeError
 from fdvs.media.clips import plan_clips
@@ -203,17 +205,32 @@ class VideoBuild:
         from fdvs.batch.telling import tell
         from fdvs.encoders.text import text_encoder
 
-        tell(
-            self._store,
-            self._store.video(self._video_id),
-            evidence,
-            self._settings,
-            text_encoder(self._settings.story.text_embedder),
-            key=self._story_key,
-            clips_hash=frames_key,
-            captions_hash=captions_key,
-            readings_hash=readings_key(self._settings),
-        )
+        writer = writer_for(self._job)
+        counted = CountedReplies(self._store, self._video_id, self._story_key, self._keep_alive)
+        try:
+            written = tell(
+                self._store,
+                self._store.video(self._video_id),
+                evidence,
+                self._settings,
+                text_encoder(self._settings.story.text_embedder),
+                key=self._story_key,
+                clips_hash=frames_key,
+                captions_hash=captions_key,
+                readings_hash=readings_key(self._settings),
+                model=writer,
+                replies=counted,
+            )
+        finally:
+            if writer is not None:
+                writer.close()
+        if written is not None:
+            counted.finish(written)
+            self._warnings += written.warnings()
+
+    def _keep_alive(self) -> None:
+        """A reply of the writer has come: a step forward, though no clip is done by it."""
+        self._emit(Event("progress", video_id=self._video_id))
 
     def _is_told(self) -> bool:
         return self._store.stage_done(self._video_id, "story", self._story_key)
