@@ -6,6 +6,7 @@ prompt, a retry, a build that was killed, a closer look at a moment) should not 
 
 from __future__ import annotations
 
+import contextlib
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -44,7 +45,8 @@ class KeptPictures:
                     file.writestr(zipfile.ZipInfo(f"{picture.time_ms}.jpg", _EPOCH), picture.jpeg)
             partial.replace(target)
         except OSError as error:
-            partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
             raise StoreError(f"{target}: {error.strerror or error}") from error
 
     def get(self, clip_id: str, times_ms: Iterable[int]) -> tuple[TimedPicture, ...] | None:
