@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Self
 from fdvs.batch.jobs import Until
 from fdvs.batch.report import BuildReport, StatusRow
 from fdvs.errors import AmbiguousError, BackendUnavailableError, InputError, NotFoundError
+from fdvs.models.resolve import choose
 from fdvs.records import Answer, Caption, Clip, DuplicateGroup, FrameSelection, Hit, StoryRecord, Video
-from fdvs.settings import Scalar, Settings, load_settings, resolve_auto
+from fdvs.settings import Scalar, Settings, load_settings
 from fdvs.store.database import DATABASE_NAME
 from fdvs.store.library import Store
 
@@ -64,7 +65,7 @@ class Library:
     ) -> None:
         self.path = Path(path)
         given = settings or load_settings(library=self.path, flags=flags, assignments=assignments, profile=profile)
-        self.settings, self.choices = resolve_auto(given)
+        self.settings, self.choices = choose(given)
         self._open_store: Store | None = None
         self._encoders: dict[str, TextEncoder] = {}
         if not create:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from fdvs.errors import UsageError
 
 if TYPE_CHECKING:
     from fdvs.api import Library
@@ -48,3 +51,19 @@ def note(message: str) -> None:
     for line in message.split("\n"):
         indent = line[: len(line) - len(line.lstrip(" "))]
         typer.echo(indent + safe_text(line), err=True)
+
+
+def is_terminal() -> bool:
+    """Whether somebody is there who sees a question and can type an answer."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def agreed(question: str) -> bool:
+    """Ask on the terminal, with no as the answer to Enter.
+
+    Raises:
+        UsageError: nobody is there to be asked.
+    """
+    if not is_terminal():
+        raise UsageError("there is no terminal to ask on; say --yes to agree ahead")
+    return typer.confirm(question, default=False, err=True)

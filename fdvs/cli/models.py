@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from fdvs.cli.common import JsonOption, note, print_json
+from fdvs.cli.common import JsonOption, agreed, note, print_json
 from fdvs.errors import UsageError
 
 
@@ -26,9 +25,11 @@ def list_models(as_json: JsonOption = False) -> int:
     for row in rows:
         where = "here" if row["folder"] else "not here"
         size = f"{row['weights_bytes'] / 1e9:.1f} GB" if row["weights_bytes"] else "?"
-        typer.echo(f"{row['name']}  ({', '.join(row['sets']) or 'own choice'}: {', '.join(row['roles']) or 'any role'})")
+        typer.echo(
+            f"{row['name']}  ({', '.join(row['sets']) or 'own choice'}: {', '.join(row['roles']) or 'any role'})"
+        )
         pin = row["revision"][:12] or "no revision known"
-        memory = f"; needs {row['gpu_gb']:.0f} GB on a GPU, {row['cpu_gb']:.0f} GB on a CPU" if row["gpu_gb"] else ""
+        memory = f"; needs {row['gpu_gb']:.1f} GB on a GPU, {row['cpu_gb']:.1f} GB on a CPU" if row["gpu_gb"] else ""
         typer.echo(f"    {where}; {size} to download at {pin}{memory}; {row['licence'] or 'licence not known'}")
     typer.echo("Get them: fdvs models get small, base or paper")
     return 0
@@ -106,13 +107,9 @@ def get_models(
         model = get.adopt(chosen[0], source, environ, role)
         typer.echo(f"{model.label}: {model.folder}")
         return 0
-    plans = []
-    for name in chosen:
-        found = get.plan(name, environ, role)
-        if found is None:
-            note(f"{name}: already here")
-        else:
-            plans.append(found)
+    plans = get.plan_all(chosen, environ, role)
+    for name in sorted(set(chosen) - {one.name for one in plans}):
+        note(f"{name}: already here")
     if not plans:
         return 0
     free = get.check_room(plans, environ)
@@ -127,14 +124,3 @@ def get_models(
         model = get.fetch(one, environ)
         typer.echo(f"{model.label}: {model.folder}")
     return 0
-
-
-def agreed(question: str) -> bool:
-    """Ask on the terminal, with no as the answer to Enter.
-
-    Raises:
-        UsageError: nobody is there to be asked.
-    """
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError("there is no terminal to ask on; say --yes to agree ahead")
-    return typer.confirm(question, default=False, err=True)

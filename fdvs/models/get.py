@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,28 +36,37 @@ class Plan:
         return sum(self.files.values())
 
 
-def plan(name: str, environ: Mapping[str, str], role: str | None = None) -> Plan | None:
-    """Ask the hub what fetching a model means; None where it is here already, as noted in the lock file.
+def plan_all(names: Sequence[str], environ: Mapping[str, str], role: str | None = None) -> list[Plan]:
+    """What fetching these models means, asked of the hub; those that are here already are left out.
 
     Raises:
-        UnreachableError: no hub; the message has the manual way.
-        InputError: the repository has no safetensors weights.
+        UnreachableError: no hub; the message has the manual way for each of the models.
+        InputError: a repository has no safetensors weights.
     """
-    known = by_name(name)
-    if find_recommended(name, environ) is not None:
-        return None
+    missing = [name for name in names if find_recommended(name, environ) is None]
     try:
-        listed = hub.listing(name, known.revision if known else "")
+        return [_plan(name, environ, role) for name in missing]
     except hub.UnreachableError as error:
-        raise hub.UnreachableError(f"{error}\n{manual_way(name)}") from error
+        raise hub.UnreachableError("\n".join([str(error), *_manual_way(missing)])) from error
+
+
+def _plan(name: str, environ: Mapping[str, str], role: str | None) -> Plan:
+    known = by_name(name)
+    listed = hub.listing(name, known.revision if known else "")
     files = wanted_files(listed.files)
     if not weight_files(list(files)):
         raise InputError(f"{name} has no safetensors weights, and fdvs loads no others: they could carry code")
     folder = repository_folder(name, environ) / "snapshots" / listed.revision
     missing = sum(size for path, size in files.items() if not (folder / path).is_file())
-    roles = known.roles if known else ((role,) if role else ())
-    licence = known.licence if known else listed.licence or "not stated"
-    return Plan(name, listed.revision, licence, roles, files, missing, folder)
+    licence = known.licence if known else listed.licence or "licence not stated"
+    return Plan(name, listed.revision, licence, _roles(name, role), files, missing, folder)
+
+
+def _roles(name: str, role: str | None) -> tuple[str, ...]:
+    known = by_name(name)
+    if known is not None:
+        return known.roles
+    return (role,) if role else ()
 
 
 def wanted_files(files: Mapping[str, int]) -> dict[str, int]:
@@ -100,7 +108,7 @@ def fetch(one: Plan, environ: Mapping[str, str]) -> Locked:
     Raises:
         FdvsError: a file did not come whole.
     """
-    folder = hub.fetch(one.name, one.revision, list(one.files))
+    folder = hub.fetch(one.name, one.revision, list(one.files), cache_folder(environ))
     model = Locked(
         one.name, f"{one.name}@{one.revision[:8]}", one.revision, str(folder.absolute()), one.roles, dict(one.files)
     )
@@ -128,24 +136,29 @@ def adopt(name: str, folder: Path, environ: Mapping[str, str], role: str | None 
     if not is_model(folder):
         raise InputError(f"{folder} holds no model: config.json and all of its safetensors weights must be in it")
     paths = [one for one in sorted(folder.iterdir()) if one.is_file()]
-    files = wanted_files({one.name: os.stat(one).st_size for one in paths})
+    files = wanted_files({one.name: one.stat().st_size for one in paths})
     known = by_name(name)
-    roles = known.roles if known else ((role,) if role else ())
+    weights = sum(files[path] for path in weight_files(list(files)))
+    if known and abs(weights - known.weights_bytes) > known.weights_bytes // 100:
+        raise InputError(f"{folder} holds {weights} bytes of weights; those of {name} are {known.weights_bytes}")
     digest = folder_label(folder).rpartition("@")[2]
-    model = Locked(name, f"{name}@{digest}", "", str(folder.resolve()), roles, files)
+    model = Locked(name, f"{name}@{digest}", "", str(folder.resolve()), _roles(name, role), files)
     record(environ, model)
     return model
 
 
-def manual_way(name: str) -> str:
-    """What to do by hand where no hub can be reached."""
-    known = by_name(name)
-    revision = f" --revision {known.revision}" if known and known.revision else ""
-    patterns = " ".join(f"'{pattern}'" for pattern in ("*.safetensors", *SMALL_FILES))
-    short = name.rpartition("/")[2]
-    return (
-        "By hand: on a machine with a network run\n"
-        f"  hf download {name}{revision} --include {patterns} --local-dir {short}\n"
-        f"copy the folder {short} here, and then\n"
-        f"  fdvs models get {name} --from {short}"
-    )
+def _manual_way(names: Sequence[str]) -> list[str]:
+    """What to do by hand where no hub can be reached, in lines."""
+    patterns = " ".join(f"--include '{pattern}'" for pattern in ("*.safetensors", *SMALL_FILES))
+    lines = ["By hand: on a machine with a network run"]
+    for name in names:
+        known = by_name(name)
+        revision = f" --revision {known.revision}" if known and known.revision else ""
+        lines.append(f"  hf download {name}{revision} {patterns} --local-dir {_short(name)}")
+    lines.append("copy what it made to this machine, and then")
+    lines += [f"  fdvs models get {name} --from {_short(name)}" for name in names]
+    return lines
+
+
+def _short(name: str) -> str:
+    return name.rpartition("/")[2]

@@ -39,6 +39,10 @@ def repository_folder(name: str, environ: Mapping[str, str]) -> Path:
     return cache_folder(environ) / f"models--{name.replace('/', '--')}"
 
 
+def is_hub_name(text: str) -> bool:
+    return _HUB_NAME.fullmatch(text) is not None
+
+
 def weight_files(names: list[str]) -> list[str]:
     """The safetensors files that are the model, of all paths in a repository.
 
@@ -96,7 +100,7 @@ def find(model: str, environ: Mapping[str, str]) -> Here | None:
     folder = Path(model).expanduser()
     if folder.is_dir() and is_model(folder):
         return Here(folder_label(folder), folder.resolve())
-    if not _HUB_NAME.fullmatch(model):
+    if not is_hub_name(model):
         return None
     return find_recommended(model, environ) or _in_cache(model, environ)
 

@@ -61,7 +61,7 @@ def _talking(name: str) -> Iterator[None]:
         raise InputError(f"the hub has no model {name!r} at that revision, or it is not public") from error
     except errors.HfHubHTTPError as error:
         raise ServerError(f"the hub at {hub_address()} refused to give {name}: {_first_line(error)}") from error
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, *_transport_errors()) as error:
+    except _nobody_answered() as error:
         raise UnreachableError(f"the hub at {hub_address()} cannot be reached: {_first_line(error)}") from error
 
 
@@ -69,11 +69,13 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _transport_errors() -> tuple[type[Exception], ...]:
+def _nobody_answered() -> tuple[type[Exception], ...]:
     """What lost connections raise: it depends on which HTTP library this release of the client uses."""
+    from huggingface_hub import errors
+
     named = (("httpx2", "HTTPError"), ("httpx", "HTTPError"), ("requests", "RequestException"))
     found = [getattr(sys.modules[module], attribute) for module, attribute in named if module in sys.modules]
-    return (ConnectionError, TimeoutError, *found)
+    return (ConnectionError, TimeoutError, errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, *found)
 
 
 def listing(name: str, revision: str) -> Listing:
@@ -85,15 +87,17 @@ def listing(name: str, revision: str) -> Listing:
     """
     hub = _hub()
     with _talking(name):
-        info = hub.HfApi().model_info(name, revision=revision or None, files_metadata=True, timeout=LISTING_TIMEOUT_S)
+        info = hub.HfApi(endpoint=hub_address()).model_info(
+            name, revision=revision or None, files_metadata=True, timeout=LISTING_TIMEOUT_S
+        )
     if not _COMMIT.fullmatch(info.sha or "") or (revision and info.sha != revision):
         raise ServerError(f"the hub at {hub_address()} answered for {name} with another revision than {revision}")
-    card = dict(info.card_data or {})
+    card = info.card_data.to_dict() if info.card_data is not None else {}
     licence = str(card.get("license_name") or card.get("license") or "")
     return Listing(name, info.sha, {one.rfilename: int(one.size or 0) for one in info.siblings or ()}, licence)
 
 
-def fetch(name: str, revision: str, files: list[str]) -> Path:
+def fetch(name: str, revision: str, files: list[str], cache: Path) -> Path:
     """Bring these files of a model into the Hugging Face cache; goes on where an earlier try stopped.
 
     Progress goes to stderr. Returns the folder with the files.
@@ -104,6 +108,11 @@ def fetch(name: str, revision: str, files: list[str]) -> Path:
     hub = _hub()
     with _talking(name):
         folder = hub.snapshot_download(
-            name, revision=revision, allow_patterns=[glob.escape(path) for path in files], max_workers=4
+            name,
+            revision=revision,
+            allow_patterns=[glob.escape(path) for path in files],
+            cache_dir=cache,
+            endpoint=hub_address(),
+            max_workers=4,
         )
     return Path(folder)

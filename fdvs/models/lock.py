@@ -96,7 +96,9 @@ def write_lock(environ: Mapping[str, str], models: Mapping[str, Locked]) -> None
     """Replace the lock file; a reader sees the old one or the new one."""
     path = lock_path(environ)
     path.parent.mkdir(parents=True, exist_ok=True)
-    entries = {name: {key: value for key, value in asdict(one).items() if key != "name"} for name, one in models.items()}
+    entries = {
+        name: {key: value for key, value in asdict(one).items() if key != "name"} for name, one in models.items()
+    }
     text = json.dumps({"format": FORMAT, "models": entries}, indent=1, sort_keys=True, default=dict)
     handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

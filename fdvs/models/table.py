@@ -1,7 +1,7 @@
 """The recommended models: what for, how large, under which licence, and at which revision.
 
-A revision is pinned only where public code pins the same one beside the model's name; docs say how each was verified.
-A model without one is pinned by the first download, which notes the revision in the lock file.
+Each revision stands beside the model's name in several public repositories that pin it; none is from memory. A model
+without a revision here is pinned by its first download, which notes the head of its main branch in the lock file.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ RECOMMENDED = (
         ("paper",),
         ("action",),
         "488eb9a0565f257b32866000305c8178965eb9f6",
-        345_992_960,
+        346_139_200,  # computed: 86,534,800 numbers
         4,
         0.5,
         "CC-BY-NC-4.0",
