@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Self
 from fdvs.batch.jobs import Until
 from fdvs.batch.report import BuildReport, StatusRow
 from fdvs.errors import AmbiguousError, BackendUnavailableError, InputError, NotFoundError
-from fdvs.models.resolve import choose
+from fdvs.models.consent import Ask, hosted, obtain_consent
+from fdvs.models.resolve import Choice, choose, resolve_role
 from fdvs.records import Answer, Caption, Clip, DuplicateGroup, FrameSelection, Hit, StoryRecord, Video
 from fdvs.settings import Scalar, Settings, load_settings
 from fdvs.store.database import DATABASE_NAME
@@ -180,6 +181,19 @@ class Library:
             min_similarity=min_similarity,
         )
 
+    def reader(self, name: str | None = None, *, model: str | None = None, url: str | None = None) -> Choice:
+        """Who answers questions, in full: back end, model and address, from these and the settings `answers`.
+
+        Raises:
+            UsageError, BackendUnavailableError, ServerError: it cannot be told, is not here, does not answer.
+        """
+        said = self.settings.answers
+        if name is None:
+            name, model, url = said.reader, model or said.reader_model, url or said.reader_url
+        elif name == said.reader:
+            model, url = model or said.reader_model, url or said.reader_url
+        return resolve_role("reader", name, model or "", url or "")
+
     def ask(
         self,
         question: str,
@@ -187,11 +201,33 @@ class Library:
         video: str | None = None,
         options: Sequence[str] = (),
         k: int = 5,
-        reader: str = "builtin",
+        reader: str | None = None,
+        reader_model: str | None = None,
+        reader_url: str | None = None,
+        allow_hosted: bool = False,
+        on_consent: Ask | None = None,
     ) -> Answer:
-        """An answer with the spans it rests on; abstains when nothing supports one."""
+        """An answer with the spans it rests on; abstains when nothing supports one.
+
+        Args:
+            reader, reader_model, reader_url: who answers; by default what the settings `answers` say.
+            allow_hosted: agreed ahead that the question and captions go to a reader elsewhere; so does the setting
+                `run.allow_hosted`.
+            on_consent: asks somebody, where nobody has agreed for this library and host.
+
+        Raises:
+            ConsentError: the reader is elsewhere and nobody agreed; nothing was sent.
+        """
         from fdvs.retrieval.answer import ask
 
+        who = self.reader(reader, model=reader_model, url=reader_url)
+        obtain_consent(
+            hosted((who.name, who.url)),
+            self._store,
+            f"The question and up to {self.settings.answers.evidence_tokens} tokens of captions and summaries",
+            allow_hosted=allow_hosted or self.settings.run.allow_hosted,
+            ask=on_consent,
+        )
         return ask(
             self._store,
             self._query_encoder(),
@@ -199,7 +235,7 @@ class Library:
             video_id=self._video_id(video),
             options=options,
             k=k,
-            reader=reader,
+            reader=who.name,
         )
 
     def redundancy(self, video: str | None = None) -> RedundancyReport:

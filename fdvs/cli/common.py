@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -67,3 +68,15 @@ def agreed(question: str) -> bool:
     if not is_terminal():
         raise UsageError("there is no terminal to ask on; say --yes to agree ahead")
     return typer.confirm(question, default=False, err=True)
+
+
+def ask_consent() -> Callable[[str], bool] | None:
+    """How to ask for leave to send something away, for `fdvs.models.consent`; None: there is no terminal to ask on."""
+    if not is_terminal():
+        return None
+
+    def ask(text: str) -> bool:
+        note(text)
+        return typer.confirm("Send it?", default=False, err=True)
+
+    return ask
