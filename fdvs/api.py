@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from fdvs.batch.jobs import Until
 from fdvs.batch.report import BuildReport, StatusRow
+from fdvs.chat.hosts import TokenEstimate, consent_text
 from fdvs.errors import AmbiguousError, BackendUnavailableError, InputError, NotFoundError
 from fdvs.models.consent import Ask, hosted, obtain_consent
 from fdvs.models.resolve import Choice, choose, resolve_role
@@ -224,7 +225,7 @@ class Library:
         obtain_consent(
             hosted((who.name, who.url)),
             self._store,
-            f"The question and up to {self.settings.answers.evidence_tokens} tokens of captions and summaries",
+            self._told_of_asking,
             allow_hosted=allow_hosted or self.settings.run.allow_hosted,
             ask=on_consent,
         )
@@ -236,6 +237,18 @@ class Library:
             options=options,
             k=k,
             reader=who.name,
+        )
+
+    def _told_of_asking(self, host: str) -> str:
+        """What one question sends to a reader at `host`."""
+        said, run = self.settings.answers, self.settings.run
+        return consent_text(
+            host,
+            num_requests=1,
+            num_frames=0,
+            tokens=TokenEstimate(said.evidence_tokens, said.max_tokens),
+            price_in=run.price_in,
+            price_out=run.price_out,
         )
 
     def redundancy(self, video: str | None = None) -> RedundancyReport:
