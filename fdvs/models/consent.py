@@ -66,8 +66,8 @@ def obtain_consent(
     told = " ".join(tell(host) for host in wanted)
     if ask is None:
         raise ConsentError(
-            f"{told} Nobody has agreed to that for this library; nothing was sent. Agree with --yes, or with the setting "
-            "run.allow_hosted=true"
+            f"{told} Nobody has agreed to that for this library; nothing was sent. Agree with --yes, or with the "
+            "setting run.allow_hosted=true"
         )
     if not ask(told):
         raise ConsentError(f"not agreed: nothing was sent to {' or '.join(wanted)}")

@@ -216,7 +216,7 @@ def test_a_model_that_is_not_here_says_what_to_do(home: Path) -> None:
     with pytest.raises(BackendUnavailableError, match="fdvs models get somebody/else"):
         complete_role("writer", "vllm", "somebody/else", "")
     (home / "empty").mkdir()
-    with pytest.raises(BackendUnavailableError, match="config.json"):
+    with pytest.raises(BackendUnavailableError, match=r"no config\.json"):
         complete_role("writer", "vllm", str(home / "empty"), "")
     assert "config.json" in choose_role("writer", "auto", str(home / "empty"), "").why
     with pytest.raises(UsageError, match="name openai"):
