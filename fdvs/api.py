@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Self
 
 from fdvs.batch.jobs import Until
 from fdvs.batch.report import BuildReport, StatusRow
+from fdvs.chat.hosts import TokenEstimate, consent_text
 from fdvs.errors import AmbiguousError, BackendUnavailableError, InputError, NotFoundError
+from fdvs.models.consent import Ask, hosted, obtain_consent
+from fdvs.models.resolve import Choice, choose, resolve_role
 from fdvs.records import Answer, Caption, Clip, DuplicateGroup, FrameSelection, Hit, StoryRecord, Video
-from fdvs.settings import Scalar, Settings, load_settings, resolve_auto
+from fdvs.settings import Scalar, Settings, load_settings
 from fdvs.store.database import DATABASE_NAME
 from fdvs.store.library import Store
 
@@ -65,7 +68,7 @@ class Library:
     ) -> None:
         self.path = Path(path)
         given = settings or load_settings(library=self.path, flags=flags, assignments=assignments, profile=profile)
-        self.settings, self.choices = resolve_auto(given)
+        self.settings, self.choices = choose(given)
         self._open_store: Store | None = None
         self._encoders: dict[str, TextEncoder] = {}
         if not create:
@@ -188,6 +191,19 @@ class Library:
             min_similarity=min_similarity,
         )
 
+    def reader(self, name: str | None = None, *, model: str | None = None, url: str | None = None) -> Choice:
+        """Who answers questions, in full: back end, model and address, from these and the settings `answers`.
+
+        Raises:
+            UsageError, BackendUnavailableError, ServerError: it cannot be told, is not here, does not answer.
+        """
+        said = self.settings.answers
+        if name is None:
+            name, model, url = said.reader, model or said.reader_model, url or said.reader_url
+        elif name == said.reader:
+            model, url = model or said.reader_model, url or said.reader_url
+        return resolve_role("reader", name, model or "", url or "")
+
     def ask(
         self,
         question: str,
@@ -195,11 +211,33 @@ class Library:
         video: str | None = None,
         options: Sequence[str] = (),
         k: int = 5,
-        reader: str = "builtin",
+        reader: str | None = None,
+        reader_model: str | None = None,
+        reader_url: str | None = None,
+        allow_hosted: bool = False,
+        on_consent: Ask | None = None,
     ) -> Answer:
-        """An answer with the spans it rests on; abstains when nothing supports one."""
+        """An answer with the spans it rests on; abstains when nothing supports one.
+
+        Args:
+            reader, reader_model, reader_url: who answers; by default what the settings `answers` say.
+            allow_hosted: agreed ahead that the question and captions go to a reader elsewhere; so does the setting
+                `run.allow_hosted`.
+            on_consent: asks somebody, where nobody has agreed for this library and host.
+
+        Raises:
+            ConsentError: the reader is elsewhere and nobody agreed; nothing was sent.
+        """
         from fdvs.retrieval.answer import ask
 
+        who = self.reader(reader, model=reader_model, url=reader_url)
+        obtain_consent(
+            hosted((who.name, who.url)),
+            self._store,
+            self._told_of_asking,
+            allow_hosted=allow_hosted or self.settings.run.allow_hosted,
+            ask=on_consent,
+        )
         return ask(
             self._store,
             self._query_encoder(),
@@ -207,7 +245,19 @@ class Library:
             video_id=self._video_id(video),
             options=options,
             k=k,
-            reader=reader,
+            reader=who.name,
+        )
+
+    def _told_of_asking(self, host: str) -> str:
+        """What one question sends to a reader at `host`."""
+        said, run = self.settings.answers, self.settings.run
+        return consent_text(
+            host,
+            num_requests=1,
+            num_frames=0,
+            tokens=TokenEstimate(said.evidence_tokens, said.max_tokens),
+            price_in=run.price_in,
+            price_out=run.price_out,
         )
 
     def redundancy(self, video: str | None = None) -> RedundancyReport:

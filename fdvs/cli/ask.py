@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from fdvs.cli.common import DEFAULT_LIBRARY, JsonOption, LibraryOption, open_library, print_json
+from fdvs.cli.common import (
+    DEFAULT_LIBRARY,
+    JsonOption,
+    LibraryOption,
+    ask_consent,
+    note,
+    open_library,
+    print_json,
+)
 
 
 def ask(
@@ -16,8 +24,19 @@ def ask(
     option: Annotated[
         list[str] | None, typer.Option("--option", metavar="TEXT", help="A possible answer; repeat for each.")
     ] = None,
-    reader: Annotated[str, typer.Option(help="Who answers: builtin.")] = "builtin",
+    reader: Annotated[
+        str | None, typer.Option(help="Who answers: builtin, openai (a server), vllm, transformers, or auto.")
+    ] = None,
+    reader_model: Annotated[
+        str | None, typer.Option(help="Model of the reader: a name on its server or on the hub, or a folder.")
+    ] = None,
+    reader_url: Annotated[
+        str | None, typer.Option(help="Server of the reader, such as http://127.0.0.1:8000/v1.")
+    ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="At most this many citations.")] = 5,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Agree ahead that captions go to a reader that is not on this machine.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> int:
     """Answer a question from the stories, with the times behind it.
@@ -27,7 +46,20 @@ def ask(
     from fdvs.cli.tables import answer_lines
 
     with open_library(library) as opened:
-        answer = opened.ask(question, video=video, options=option or [], reader=reader, k=k)
+        who = opened.reader(reader, model=reader_model, url=reader_url)
+        if who.why:
+            note(who.why)
+        answer = opened.ask(
+            question,
+            video=video,
+            options=option or [],
+            k=k,
+            reader=who.name,
+            reader_model=who.model,
+            reader_url=who.url,
+            allow_hosted=yes,
+            on_consent=ask_consent(),
+        )
     if as_json:
         print_json(answer.to_json())
         return 0

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fdvs.records import DuplicateGroup
+from fdvs.store.agreements import AgreementRows
 from fdvs.store.costs import CostRows
 from fdvs.store.database import INDEX_FOLDER, THUMBNAIL_FOLDER, readable_errors
 from fdvs.store.imports import ImportRows
@@ -15,7 +16,7 @@ from fdvs.store.replies import ReplyRows
 from fdvs.store.shots import ShotRows
 
 
-class Store(ReplyRows, CostRows, ShotRows, ImportRows):
+class Store(ReplyRows, CostRows, ShotRows, ImportRows, AgreementRows):
     """A library over one SQLite connection, for use by one thread.
 
     Several processes may write at once (short transactions that wait for each other) while others read. Work is
@@ -24,7 +25,8 @@ class Store(ReplyRows, CostRows, ShotRows, ImportRows):
     Open it with `Store.open(folder, create=…)` or `Store.in_memory()`; close it, or use it as a context manager. The
     operations: paths (`paths.py`), videos, marks and status (`videos.py`), clips and captions (`clips.py`), readings of
     the screen (`readings.py`), stories (`stories.py`), what search needs (`search_rows.py`), captions made elsewhere
-    (`imports.py`), signs of shot borders (`shots.py`), replies of models (`replies.py`), what was spent (`costs.py`).
+    (`imports.py`), signs of shot borders (`shots.py`), replies of models (`replies.py`), what was spent (`costs.py`),
+    hosts that may be sent to (`agreements.py`).
     """
 
     def forget(self, video_id: str) -> tuple[Path, ...]:
