@@ -6,6 +6,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +17,7 @@ from fdvs.batch.report import BuildReport, StatusRow
 from fdvs.chat.hosts import TokenEstimate, consent_text
 from fdvs.errors import AmbiguousError, BackendUnavailableError, InputError, NotFoundError
 from fdvs.models.consent import Ask, hosted, obtain_consent
-from fdvs.models.resolve import Choice, choose, resolve_role
+from fdvs.models.resolve import Choice, choose, complete, resolve_role
 from fdvs.records import Answer, Caption, Clip, DuplicateGroup, FrameSelection, Hit, StoryRecord, Video
 from fdvs.settings import Scalar, Settings, load_settings
 from fdvs.store.database import DATABASE_NAME
@@ -102,6 +103,7 @@ class Library:
         retry_failed: bool = False,
         on_event: OnEvent | None = None,
         on_note: OnNote | None = None,
+        on_consent: Ask | None = None,
     ) -> BuildReport:
         """Turn video files and folders into stories; see `fdvs.batch.build.build`."""
         from fdvs.batch.build import build
@@ -109,27 +111,33 @@ class Library:
         return build(
             self.path,
             [Path(one) for one in inputs],
-            self.settings,
+            complete(self.settings),
             until=until,
             engine=engine,
             dry_run=dry_run,
             retry_failed=retry_failed,
             on_event=on_event,
             on_note=on_note,
+            on_consent=on_consent,
         )
 
-    def import_captions(self, files: Sequence[Path | str], *, video: str | None = None) -> BuildReport:
+    def import_captions(
+        self, files: Sequence[Path | str], *, video: str | None = None, on_consent: Ask | None = None
+    ) -> BuildReport:
         """Stories from captions made elsewhere (JSON Lines, SRT, VTT) and from exported stories.
 
         Args:
             files: a file that cannot be used is a failed row, the others are imported.
-            video: add the captions to this built video instead; its story is told anew from them too.
+            video: add the captions to this built video instead; its story is told anew from them too, by the writer
+                that wrote it.
+            on_consent: as in `build`.
         """
         from fdvs.batch.importing import Importer
+        from fdvs.batch.writers import Writers
 
         started = time.monotonic()
-        with Store.open(self.path, create=video is None) as store:
-            importer = Importer(store, self.settings, self._encoder)
+        with Store.open(self.path, create=video is None) as store, closing(Writers(store, on_consent)) as writers:
+            importer = Importer(store, self.settings, self._encoder, writers)
             rows = [row for file in files for row in importer.guarded(Path(file), video)]
         return BuildReport(tuple(rows), 0, time.monotonic() - started)
 

@@ -189,7 +189,13 @@ def _content(stage: str, table: dict[str, Any]) -> dict[str, Any]:
         backend, of_models = _OF_MODELS[stage]
         if table[backend] == "builtin" and not table.get("enrich"):
             left_out |= of_models
-    return {key: value for key, value in table.items() if key not in left_out}
+    return {key: _without_folder(value) for key, value in table.items() if key not in left_out}
+
+
+def _without_folder(value: Any) -> Any:
+    """Of a model in a folder of this machine, only the folder's name."""
+    is_path = isinstance(value, str) and value.startswith(("/", "./", "../", "~"))
+    return Path(value).name if is_path else value
 
 
 def settings_to_json(settings: Settings) -> dict[str, Any]:

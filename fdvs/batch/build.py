@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fdvs.batch.costs import costs_of, spent_since, usage_to_json
 from fdvs.batch.freshness import is_told, is_unchanged
@@ -22,6 +24,9 @@ from fdvs.records import State
 from fdvs.settings import RunSettings, Settings, uses_model
 from fdvs.store.database import DATABASE_NAME
 from fdvs.store.library import Store
+
+if TYPE_CHECKING:
+    from fdvs.models.consent import Ask
 
 OnEvent = Callable[[int, int, str, Event], None]
 OnNote = Callable[[str], None]
@@ -81,6 +86,7 @@ def build(
     retry_failed: bool = False,
     on_event: OnEvent | None = None,
     on_note: OnNote | None = None,
+    on_consent: Ask | None = None,
 ) -> BuildReport:
     """Bring every input up to `until`.
 
@@ -89,12 +95,14 @@ def build(
         inputs: files and folders.
         on_event: progress; called with (job, number of jobs, name, event).
         on_note: gets a line for people about what takes long before the first event.
+        on_consent: asks somebody whether frames or text may go to a server elsewhere, where nobody has agreed yet.
 
     Returns:
         One row per path, sorted by path. Failures are rows, not exceptions.
 
     Raises:
-        UsageError, BackendUnavailableError: nothing was started.
+        UsageError, BackendUnavailableError, ServerError: nothing was started.
+        ConsentError: something would leave this machine and nobody agreed; nothing was sent.
         StoreError: the library cannot be used.
     """
     started = time.monotonic()
@@ -110,9 +118,9 @@ def build(
         todo, skipped = _plan(store, found, settings, retry_failed)
         before = costs_of(store) if uses_model(settings) else []
         if todo:
-            with hosted_models(settings, until, on_note or _say_nothing) as models:
-                jobs = [Job(str(library), path, settings, until, False, retry_failed, models) for path in todo]
-                _run(jobs, settings, store, on_event)
+            jobs = [Job(str(library), path, settings, until, retry_failed=retry_failed) for path in todo]
+            with ready_models(store, jobs, settings, until, on_note or _say_nothing, on_consent) as models:
+                _run([replace(job, models=models) for job in jobs], settings, store, on_event)
         if until == "story" and store.told_with() != store.linked():
             from fdvs.batch.linking import update_links
 
@@ -129,14 +137,27 @@ def _say_nothing(_line: str) -> None:
     pass
 
 
-def hosted_models(settings: Settings, until: Until, note: OnNote) -> AbstractContextManager[str]:
-    """The process that holds the models of a build, where it needs one; gives the path of its socket."""
+@contextmanager
+def ready_models(
+    store: Store, jobs: Sequence[Job], settings: Settings, until: Until, note: OnNote, ask: Ask | None
+) -> Iterator[str]:
+    """Make sure that models may be asked and answer; load those that have to be hosted. Gives the path of their socket,
+    empty where there is none."""
     if not uses_model(settings) or UNTIL.index(until) < UNTIL.index("captions"):
-        return nullcontext("")
+        yield ""
+        return
+    from fdvs.batch.leave import obtain_leave
     from fdvs.hosting.starting import hosted
+    from fdvs.models.resolve import check_servers
     from fdvs.pipeline import captions_hash
 
-    return hosted(settings, captions_hash(settings), note)
+    def probe(asked_about: Sequence[Job]) -> list[Event]:
+        return _run([replace(job, until="probe", dry_run=True) for job in asked_about], settings, None, None)
+
+    obtain_leave(store, jobs, settings, probe, ask=ask)
+    check_servers(settings)
+    with hosted(settings, captions_hash(settings), note) as socket:
+        yield socket
 
 
 def _plan(store: Store, found: Sequence[Found], settings: Settings, retry_failed: bool) -> tuple[list[str], int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fdvs.chat.base import Usage
+from fdvs.chat.hosts import TokenEstimate, cost_of
 from fdvs.settings import RunSettings
 from fdvs.store.costs import CAPTIONS, FRAMES, Cost
 from fdvs.store.library import Store
@@ -76,7 +77,7 @@ def price_of(usage: Usage, run: RunSettings) -> float | None:
     """The estimated price of what was asked, in the currency of the prices; None where none is set."""
     if not run.price_in and not run.price_out:
         return None
-    return (usage.tokens_in * run.price_in + usage.tokens_out * run.price_out) / 1e6
+    return cost_of(TokenEstimate(usage.tokens_in, usage.tokens_out), run.price_in, run.price_out)
 
 
 def usage_to_json(spent: Iterable[VideoCosts], seconds: float, run: RunSettings) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from fdvs.batch.freshness import story_key
 from fdvs.batch.outside import text_warnings
 from fdvs.batch.report import StatusRow
 from fdvs.batch.telling import tell
+from fdvs.batch.writers import Writers
 from fdvs.encoders.text import TextEncoder
 from fdvs.errors import InputError
 from fdvs.pipeline import clip_evidence, with_screen_text
@@ -28,6 +29,7 @@ from fdvs.stories.imported import (
     import_settings,
 )
 from fdvs.stories.importing import read_import
+from fdvs.stories.writing_report import WriterReport
 
 CLIPS_KEY = "imported"
 
@@ -35,8 +37,11 @@ CLIPS_KEY = "imported"
 class Importer:
     """Imports files into one store. Importing the same again changes nothing."""
 
-    def __init__(self, store: Store, settings: Settings, encoder: Callable[[str], TextEncoder]) -> None:
-        self._store, self._settings, self._encoder = store, settings, encoder
+    def __init__(
+        self, store: Store, settings: Settings, encoder: Callable[[str], TextEncoder], writers: Writers
+    ) -> None:
+        self._store, self._encoder, self._writers = store, encoder, writers
+        self._settings = writers.complete(settings)
 
     def guarded(self, file: Path, video: str | None) -> list[StatusRow]:
         """`run`, or `add_to` where a video is named; a file that cannot be used is a failed row."""
@@ -58,8 +63,8 @@ class Importer:
             return [self._bundle(found)]
         return [self._captions(imported) for imported in found]
 
-    def _row(self, video: Video, clips: int) -> StatusRow:
-        warnings = text_warnings(self._store).get(video.id, [])
+    def _row(self, video: Video, clips: int, written: WriterReport | None = None) -> StatusRow:
+        warnings = [*text_warnings(self._store).get(video.id, []), *(written.warnings() if written else ())]
         return StatusRow(video.name, None, video.id, State.DONE, clips, clips, tuple(warnings))
 
     def add_to(self, file: Path, video: str) -> list[StatusRow]:
@@ -70,6 +75,7 @@ class Importer:
             NotFoundError, AmbiguousError: which video is meant is not clear.
         """
         target = self._store.resolve_video(video)
+        self._writers.get(self._told_with(target))  # before anything is stored: whether its story can be told again
         found = read_import(file, video=target.name)
         if isinstance(found, StoryRecord):
             raise InputError(f"{file.name} is a whole story; import it without --video")
@@ -82,8 +88,8 @@ class Importer:
         self._store.add_imported(
             target.id, [(item.span, item.kind, item.text) for one in found for item in one.captions]
         )
-        self._tell_again(target)
-        return [self._row(target, len(self._store.told_clips(target.id)))]
+        written = self._tell_again(target)
+        return [self._row(target, len(self._store.told_clips(target.id)), written)]
 
     def _bundle(self, record: StoryRecord) -> StatusRow:
         key = content_id("bundle", [node.id for node in record.nodes])
@@ -98,6 +104,7 @@ class Importer:
     def _captions(self, imported: ImportedVideo) -> StatusRow:
         video, settings = imported.video(), import_settings(self._settings)
         key = story_key(settings, ())
+        written = None
         clips, captions = clips_from_captions(imported)
         if not self._store.stage_done(video.id, "story", key):
             evidence = evidence_of(clips, captions)
@@ -106,15 +113,28 @@ class Importer:
             self._store.plan_video(video.id, CLIPS_KEY, CLIPS_KEY, clips_total=len(clips))
             rows = [ClipRow(ordinal, one.clip, captions=one.captions) for ordinal, one in enumerate(evidence)]
             self._store.put_clips(CLIPS_KEY, rows, captions_hash=CLIPS_KEY)
-            tell(
-                self._store, video, evidence, settings, encoder, key=key, clips_hash=CLIPS_KEY, captions_hash=CLIPS_KEY
+            written = tell(
+                self._store,
+                video,
+                evidence,
+                settings,
+                encoder,
+                key=key,
+                clips_hash=CLIPS_KEY,
+                captions_hash=CLIPS_KEY,
+                model=self._writers.get(settings),
+                replies=self._store.replies(video.id),
             )
-        return self._row(video, len(clips))
+        return self._row(video, len(clips), written)
 
-    def _tell_again(self, video: Video) -> None:
+    def _told_with(self, video: Video) -> Settings:
+        """The settings of a video's story; where its writer is, these settings say."""
+        return self._writers.complete(stored_settings(self._settings, self._store.story(video.id).settings))
+
+    def _tell_again(self, video: Video) -> WriterReport | None:
         """The story of a video, now with all added captions: no picture is decoded, no clip and no other caption
         changes, and the settings stay those of its story."""
-        settings = stored_settings(self._settings, self._store.story(video.id).settings)
+        settings = self._told_with(video)
         rows = self._store.told_clips(video.id)
         added: dict[str, list[Caption]] = {row.clip.id: [] for row in rows}
         items = [ImportedCaption(*item) for item in self._store.imported(video.id)]
@@ -130,7 +150,7 @@ class Importer:
         imported_key = self._store.imported_key(video.id)
         captions_hash = content_id("captions", captions_hash, imported_key)
         self._store.put_clips(clips_hash, rows, captions_hash=captions_hash)
-        tell(
+        return tell(
             self._store,
             video,
             evidence,
@@ -140,6 +160,8 @@ class Importer:
             clips_hash=clips_hash,
             captions_hash=captions_hash,
             readings_hash=readings_hash,
+            model=self._writers.get(settings),
+            replies=self._store.replies(video.id),
         )
 
 

@@ -12,7 +12,7 @@ from fdvs.settings import Settings
 from fdvs.store.library import Store
 
 CLIPS_PER_NODE = 4  # a guess on the safe side of how many clips a scene has; chapters are a part of the scenes
-WRITER_TOKENS_IN = 1500  # of one request of the writer, on the safe side
+WRITER_PROMPT_CHARS = 6000  # of one request of the writer, on the safe side
 
 Probe = Callable[[Sequence[Job]], Sequence[Event]]
 
@@ -49,14 +49,20 @@ def _told(host: str, num_clips: int, settings: Settings) -> str:
     if _goes_to(host, captions.captioner, captions.captioner_url):
         frames = num_clips * settings.clips.samples_per_clip
         requests = num_clips
-        tokens = estimate_tokens(num_clips, frames, captions.max_tokens)
+        side, most = captions.frame_short_side, captions.max_tokens
+        tokens += estimate_tokens(num_clips, frames, short_side=side, max_tokens=most)
     if _goes_to(host, story.writer, story.writer_url):
         nodes = 1 + num_clips // CLIPS_PER_NODE
         requests += nodes
-        tokens = TokenEstimate(
-            tokens.tokens_in + nodes * WRITER_TOKENS_IN, tokens.tokens_out + nodes * story.writer_max_tokens
-        )
-    return consent_text(host, requests, frames, tokens, run.price_in, run.price_out)
+        tokens += estimate_tokens(nodes, 0, prompt_chars=WRITER_PROMPT_CHARS, max_tokens=story.writer_max_tokens)
+    return consent_text(
+        host,
+        num_requests=requests,
+        num_frames=frames,
+        tokens=tokens,
+        price_in=run.price_in,
+        price_out=run.price_out,
+    )
 
 
 def _goes_to(host: str, name: str, url: str) -> bool:

@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fdvs.cli.common import DEFAULT_LIBRARY, JsonOption, LibraryOption, SetOption, TextEmbedderOption, note, print_json
+from fdvs.cli.common import (
+    DEFAULT_LIBRARY,
+    JsonOption,
+    LibraryOption,
+    SetOption,
+    TextEmbedderOption,
+    WriterModelOption,
+    WriterOption,
+    WriterUrlOption,
+    YesOption,
+    ask_consent,
+    note,
+    print_json,
+)
 from fdvs.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,20 +35,24 @@ def build(
     library: LibraryOption = DEFAULT_LIBRARY,
     captioner: Annotated[
         str | None,
-        typer.Option(help="Who describes the clips: builtin, auto, openai, vllm, transformers, clip or paper."),
+        typer.Option(
+            help="Who describes the clips: builtin, auto, openai (a server), vllm, transformers, clip or paper."
+        ),
     ] = None,
-    captioner_model: Annotated[str | None, typer.Option(help="Model of the captioner: a name or a folder.")] = None,
-    captioner_url: Annotated[str | None, typer.Option(help="Server of the captioner.")] = None,
+    captioner_model: Annotated[
+        str | None, typer.Option(help="Model of the captioner: a name on its server or on the hub, or a folder.")
+    ] = None,
+    captioner_url: Annotated[
+        str | None, typer.Option(help="Server of the captioner, such as http://127.0.0.1:8000/v1.")
+    ] = None,
     enrich: Annotated[
         str | None, typer.Option(help="Add captions of: objects, action, frame_captions (with commas).")
     ] = None,
-    writer: Annotated[
-        str | None, typer.Option(help="Who writes the story: builtin, auto, openai, vllm or transformers.")
-    ] = None,
-    writer_model: Annotated[str | None, typer.Option(help="Model of the writer: a name or a folder.")] = None,
-    writer_url: Annotated[str | None, typer.Option(help="Server of the writer.")] = None,
+    writer: WriterOption = None,
+    writer_model: WriterModelOption = None,
+    writer_url: WriterUrlOption = None,
     requests: Annotated[int | None, typer.Option(min=1, help="Requests in flight at a model's server.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Agree to send frames or text to a hosted server.")] = False,
+    yes: YesOption = False,
     text_embedder: TextEmbedderOption = None,
     profile: Annotated[str | None, typer.Option(help="default, or paper (FDVS as published).")] = None,
     screen_text: Annotated[str | None, typer.Option(help="Read on-screen text: on or off.")] = None,
@@ -102,6 +119,7 @@ def build(
             retry_failed=retry_failed,
             on_event=progress.on_event,
             on_note=note,
+            on_consent=ask_consent(),
         )
         progress.close()
         if as_json:

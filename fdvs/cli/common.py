@@ -25,6 +25,16 @@ SetOption = Annotated[
 TextEmbedderOption = Annotated[
     str | None, typer.Option(help="Sentence encoder: minilm, or sentence-transformers:NAME (also multilingual ones).")
 ]
+WriterOption = Annotated[
+    str | None, typer.Option(help="Who writes the story: builtin, auto, openai (a server), vllm or transformers.")
+]
+WriterModelOption = Annotated[
+    str | None, typer.Option(help="Model of the writer: a name on its server or on the hub, or a folder.")
+]
+WriterUrlOption = Annotated[str | None, typer.Option(help="Server of the writer, such as http://127.0.0.1:8000/v1.")]
+YesOption = Annotated[
+    bool, typer.Option("--yes", help="Agree ahead that frames or text go to a server that is not this machine.")
+]
 DEFAULT_LIBRARY = Path("fdvs-library")
 
 

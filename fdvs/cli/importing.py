@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from fdvs.cli.common import DEFAULT_LIBRARY, JsonOption, LibraryOption, SetOption, TextEmbedderOption, print_json
+from fdvs.cli.common import (
+    DEFAULT_LIBRARY,
+    JsonOption,
+    LibraryOption,
+    SetOption,
+    TextEmbedderOption,
+    WriterModelOption,
+    WriterOption,
+    WriterUrlOption,
+    YesOption,
+    ask_consent,
+    print_json,
+)
 
 
 def import_captions(
@@ -16,6 +28,10 @@ def import_captions(
     video: Annotated[str | None, typer.Option("--video", help="Add the captions to this built video.")] = None,
     profile: Annotated[str | None, typer.Option(help="default, or paper (FDVS as published).")] = None,
     text_embedder: TextEmbedderOption = None,
+    writer: WriterOption = None,
+    writer_model: WriterModelOption = None,
+    writer_url: WriterUrlOption = None,
+    yes: YesOption = False,
     assignments: SetOption = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -26,10 +42,15 @@ def import_captions(
     from fdvs.api import Library
     from fdvs.cli.tables import status_table
 
-    with Library(
-        library, profile=profile, assignments=assignments or [], flags={"story": {"text_embedder": text_embedder}}
-    ) as opened:
-        report = opened.import_captions(files, video=video)
+    story = {
+        "text_embedder": text_embedder,
+        "writer": writer,
+        "writer_model": writer_model,
+        "writer_url": writer_url,
+    }
+    flags = {"story": story, "run": {"allow_hosted": yes or None}}
+    with Library(library, profile=profile, assignments=assignments or [], flags=flags) as opened:
+        report = opened.import_captions(files, video=video, on_consent=ask_consent())
     if as_json:
         print_json(report.to_json())
     else:

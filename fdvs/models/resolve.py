@@ -258,6 +258,18 @@ def _table(settings: Settings, role: TextRole) -> CaptionSettings | StorySetting
     return settings.story if role == "writer" else settings.answers
 
 
+def check_servers(settings: Settings) -> None:
+    """Ask the servers of captioner and writer whether they are there, before work is begun that needs them.
+
+    Raises:
+        ServerError: one of them does not answer.
+    """
+    captions, story = settings.captions, settings.story
+    said = ((captions.captioner, captions.captioner_url), (story.writer, story.writer_url))
+    for url in dict.fromkeys(url for name, url in said if name == "openai"):
+        server_models(url)
+
+
 def server_models(where: str) -> tuple[str, ...]:
     """The names of the models that a server has; a ServerError where it does not answer."""
     asked: Sequence[str] = import_module("fdvs.chat.openai").server_models(where)

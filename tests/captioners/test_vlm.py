@@ -36,7 +36,12 @@ def test_each_clip_becomes_one_request_with_its_kept_pictures() -> None:
 
 
 def test_every_outcome_is_recorded_and_none_is_an_exception() -> None:
-    script = [said("A dog runs. A cat", Finish.LENGTH), refused(), failed("the server answered 500"), "I'm sorry, but no."]
+    script = [
+        said("A dog runs. A cat", Finish.LENGTH),
+        refused(),
+        failed("the server answered 500"),
+        "I'm sorry, but no.",
+    ]
     made = VlmCaptioner(SETTINGS, "hash", ScriptedChat(script)).caption([item(n, n) for n in range(4)])
     outcomes = [(c.outcome, c.text) for one in made for c in one.captions]
     assert outcomes == [

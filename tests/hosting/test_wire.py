@@ -60,6 +60,6 @@ def test_clips_arrive_with_their_pictures_and_without_subtitles() -> None:
 def test_an_end_in_the_middle_of_a_message_is_an_end() -> None:
     a, b = socket.socketpair()
     with b:
-        a.sendall(b"\x00\x00\x00\x10\x00\x00\x00\x00{\"half")
+        a.sendall(b'\x00\x00\x00\x10\x00\x00\x00\x00{"half')
         a.close()
         assert wire.receive(b) is None
