@@ -27,6 +27,10 @@ _MARKER = re.compile(
     re.IGNORECASE,
 )
 _ID = re.compile(r"\s*[\[(]?\b[a-z_]{2,12}-[0-9a-f]{16}\b[\])]?")
+_REFUSAL = re.compile(
+    r"(?:(?:i['’]m|i am) sorry|sorry,|as an ai\b|i (?:cannot|can['’]t|can not|won['’]t|am (?:not able|unable))\b)",
+    re.IGNORECASE,
+)
 _QUOTES = "\"'“”„«»‚‘’"
 
 
@@ -142,6 +146,12 @@ def read_paragraph(text: str, max_sentences: int, *, is_cut_off: bool) -> ReadRe
     )
 
 
+def refuses(text: str) -> bool:
+    """Whether a reply in plain text begins as models do that refuse in words: speaking of themselves, which nobody does
+    who says what happens in a clip."""
+    return _REFUSAL.match(clean(text)) is not None
+
+
 def is_sound(sentence: str) -> bool:
     """Whether it has words, an end, and is not the same few words over and over."""
     found = words(sentence)
@@ -188,8 +198,7 @@ def _names(entries: Any, given: Sequence[str]) -> tuple[tuple[KnownName, ...], i
         name = entry.get("name") if isinstance(entry, dict) else None
         what = entry.get("what") if isinstance(entry, dict) else None
         plain = clean(name)[:NAME_CHARS].strip(_QUOTES + " ") if isinstance(name, str) else ""
-        telling = content_words(plain) or words(plain)
-        if not any(word in heard for word in telling) or len(kept) >= _MAX_NAMES:
+        if not any(word in heard for word in content_words(plain)) or len(kept) >= _MAX_NAMES:
             dropped += 1
         else:
             kept.append(KnownName(plain, clean(what)[:WHAT_CHARS] if isinstance(what, str) else ""))

@@ -118,7 +118,7 @@ def test_a_scene_is_told_from_what_is_seen_shown_said_and_measured_with_their_ti
 
 
 def test_what_goes_on_from_clip_to_clip_is_one_line_of_all_these_clips() -> None:
-    clips = film(["A man sleeps."] * 3 + ["A dog barks."] + ["A man sleeps."] * 2)
+    clips = film(["A man sleeps."] * 3 + ["A dog barks."] + ["A man sleeps."] * 2, pictures=lambda _: picture(0))
     model = ScriptedChat(retell)
     story = told_by(model, clips)
     scene = nodes_of(story, Level.SCENE)[0]
@@ -363,7 +363,7 @@ def test_a_section_of_which_nothing_comes_leaves_its_node_to_the_builtin_writer(
 
 
 def test_what_is_too_much_for_every_section_is_shortened_and_said() -> None:
-    text = "one two three four five six seven eight nine ten " * 4000  # far more than 24 sections hold
+    text = "one two three four five six seven eight nine ten " * 4000  # more than all sections hold
     model = ScriptedChat(retell)
     clips = film([text, "A dog runs."])
     story = told_by(model, clips, limited(1400))
@@ -381,6 +381,19 @@ def test_what_is_too_much_for_every_section_is_shortened_and_said() -> None:
 def test_a_context_without_room_for_text_is_an_error_that_says_so() -> None:
     with pytest.raises(InputError, match="a context of 700 tokens is too small"):
         told_by(ScriptedChat([], context_tokens=700), two_scenes())
+
+
+@pytest.mark.parametrize("tokens", [0, 31])
+def test_replies_without_room_for_a_sentence_are_an_error_that_says_so(tokens: int) -> None:
+    with pytest.raises(InputError, match="replies of at least 32 tokens"):
+        told_by(ScriptedChat([]), two_scenes(), limited(8192, tokens))
+
+
+def test_a_limit_of_zero_tokens_and_a_model_that_does_not_say_know_no_bound() -> None:
+    model = ScriptedChat(retell)
+    story = told_by(model, long_film(1), limited(0))
+    assert report_of(story).sectioned == ()
+    assert {one.max_tokens for one in model.requests} == {100}
 
 
 def test_the_order_in_which_replies_arrive_plays_no_part() -> None:
