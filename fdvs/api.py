@@ -15,6 +15,7 @@ from fdvs.batch.jobs import Until
 from fdvs.batch.report import BuildReport, StatusRow
 from fdvs.errors import AmbiguousError, BackendUnavailableError, InputError, NotFoundError
 from fdvs.records import Answer, Caption, Clip, DuplicateGroup, FrameSelection, Hit, StoryRecord, Video
+from fdvs.retrieval.readers import OpenReaders
 from fdvs.settings import Scalar, Settings, load_settings, resolve_auto
 from fdvs.store.database import DATABASE_NAME
 from fdvs.store.library import Store
@@ -67,11 +68,13 @@ class Library:
         self.settings, self.choices = resolve_auto(given)
         self._open_store: Store | None = None
         self._encoders: dict[str, TextEncoder] = {}
+        self._readers = OpenReaders(self.settings)
         if not create:
             self._open_store = _open(self.path)
 
     def close(self) -> None:
-        """Let go of the library's files; a second call does nothing."""
+        """Let go of the library's files and of the models that answered; a second call does nothing."""
+        self._readers.close()
         if self._open_store is not None:
             self._open_store.close()
             self._open_store = None
@@ -186,9 +189,16 @@ class Library:
         video: str | None = None,
         options: Sequence[str] = (),
         k: int = 5,
-        reader: str = "builtin",
+        reader: str | None = None,
+        reader_model: str | None = None,
+        reader_url: str | None = None,
     ) -> Answer:
-        """An answer with the spans it rests on; abstains when nothing supports one."""
+        """An answer with the spans it rests on; abstains when nothing supports one.
+
+        Args:
+            reader, reader_model, reader_url: who answers (`builtin`, `openai`, `vllm`, `transformers`, or `auto`), and
+                its model; default: the settings (`answers.reader`, …). A model stays open until `close`.
+        """
         from fdvs.retrieval.answer import ask
 
         return ask(
@@ -198,7 +208,7 @@ class Library:
             video_id=self._video_id(video),
             options=options,
             k=k,
-            reader=reader,
+            reader=self._readers.reader(reader, reader_model, reader_url),
         )
 
     def redundancy(self, video: str | None = None) -> RedundancyReport:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fdvs.cli.common import DEFAULT_LIBRARY, JsonOption, LibraryOption, open_library, print_json
+from fdvs.cli.common import DEFAULT_LIBRARY, JsonOption, LibraryOption, note, open_library, print_json
 
 
 def ask(
@@ -16,7 +16,13 @@ def ask(
     option: Annotated[
         list[str] | None, typer.Option("--option", metavar="TEXT", help="A possible answer; repeat for each.")
     ] = None,
-    reader: Annotated[str, typer.Option(help="Who answers: builtin.")] = "builtin",
+    reader: Annotated[
+        str | None, typer.Option(help="Who answers: builtin, openai, vllm, transformers, or auto.")
+    ] = None,
+    reader_model: Annotated[str | None, typer.Option(help="Model of the reader.")] = None,
+    reader_url: Annotated[
+        str | None, typer.Option(help="Where the model is: the address of its server, or file: and a folder.")
+    ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="At most this many citations.")] = 5,
     as_json: JsonOption = False,
 ) -> int:
@@ -27,7 +33,17 @@ def ask(
     from fdvs.cli.tables import answer_lines
 
     with open_library(library) as opened:
-        answer = opened.ask(question, video=video, options=option or [], reader=reader, k=k)
+        answer = opened.ask(
+            question,
+            video=video,
+            options=option or [],
+            k=k,
+            reader=reader,
+            reader_model=reader_model,
+            reader_url=reader_url,
+        )
+    if answer.note:
+        note(f"note: {answer.note}")
     if as_json:
         print_json(answer.to_json())
         return 0
