@@ -20,7 +20,7 @@ MAX_OPTIONS = 26
 OPTION = "option"
 _END_OF_THOUGHT = "</think>"
 
-_OPEN, _CLOSE = r"[*_`\"'(\[]*", r"[*_`\"')\]]*"
+_OPEN, _CLOSE = r"[*_`\"'(\[]{0,4}", r"[*_`\"')\]]{0,4}"
 _SAID = re.compile(
     rf"{_OPEN}(?:(?:the|my)\s+)?(?:(?:correct|best|final|right)\s+)?(?:answer|option|choice)(?:\s+is\s*:?|\s*:|\s){_CLOSE}\s*"
     rf"(?P<rest>\S.*)",
@@ -28,7 +28,9 @@ _SAID = re.compile(
 )
 _ALONE = re.compile(rf"{_OPEN}(?P<letter>[A-Z]){_CLOSE}[.):]?{_CLOSE}")
 _ALONE_SMALL = re.compile(r"\(?(?P<letter>[a-z])\)?\.?")
-_MARKED = re.compile(r"[*_`\"']*(?:\((?P<in_brackets>[A-Z])\)|(?P<before>[A-Z])[.):])[*_`\"']*[.:]?\s+(?P<text>\S.*)")
+_MARKED = re.compile(
+    r"[*_`\"']{0,4}(?:\((?P<in_brackets>[A-Z])\)|(?P<before>[A-Z])[.):])[*_`\"']{0,4}[.:]?\s+(?P<text>\S.*)"
+)
 _AND_MORE = re.compile(r"(?:or|and|nor)\b|[/&,|]", re.I)
 
 

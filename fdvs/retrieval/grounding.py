@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from fdvs.languages.function_words import language_of_query
+from fdvs.languages.function_words import function_words, language_of_query
 from fdvs.languages.scripts import count_scripts
 from fdvs.languages.terms import terms
 
@@ -36,8 +36,8 @@ _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _POSSESSIVE = re.compile(r"['’]s$")
 _BEFORE_A_WORD = " \t\n\"'“”‘’«»„(["
 _SENTENCE_ENDS = ".!?…:。！？"
+_YES_OR_NO = re.compile(r"\b(?:yes|no|not|ja|nein|nicht|nee|niet|oui|non|pas|sí|si|sì|não|sim)\b", re.I)
 _HOW_MANY = re.compile(r"\bhow (?:many|often)\b|\bnumber of\b", re.I)
-_ALL_NOUNS = frozenset({"de", "lb"})
 _KNOWN = ("en", "de", "nl", "fr", "es", "it", "pt")
 
 
@@ -84,7 +84,7 @@ def _claims(answer: str, there: str, question: str) -> list[tuple[str, bool]]:
     for number in _numbers(answer):
         if not (counted and number.isdecimal() and int(number) <= _MOST_COUNTED):
             found[number] = number in numbers
-    for name in _names(answer):
+    for name in [] if _is_german(f"{question} {answer}") else _names(answer):
         found[name] = set(terms(name)) <= words or bool(_numbers(name) and _numbers(name) <= numbers)
     for match in _QUOTED.finditer(answer):
         quote = next(group for group in match.groups() if group)
@@ -95,18 +95,16 @@ def _claims(answer: str, there: str, question: str) -> list[tuple[str, bool]]:
 
 def _numbers(text: str) -> set[str]:
     """The numbers of a text, written one way: `1,000` as `1000`, `two` as `2`."""
-    plain = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), _as_digits(text))
-    return {number.rstrip(".,:") for number in _NUMBER.findall(plain)}
+    return set(_NUMBER.findall(_plain_numbers(text)))
 
 
-def _as_digits(text: str) -> str:
-    return _NUMBER_WORD.sub(lambda match: _DIGITS[match[0].lower()], text)
+def _plain_numbers(text: str) -> str:
+    digits = _NUMBER_WORD.sub(lambda match: _DIGITS[match[0].lower()], text)
+    return _THOUSANDS.sub(lambda match: match[0].replace(",", ""), digits)
 
 
 def _names(answer: str) -> list[str]:
     """Words with a capital letter that do not begin a sentence; single letters ("I") are none."""
-    if language_of_query(terms(answer), _KNOWN) in _ALL_NOUNS:
-        return []
     found = []
     for match in _WORD.finditer(answer):
         before = answer[: match.start()].rstrip(_BEFORE_A_WORD)
@@ -116,11 +114,18 @@ def _names(answer: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def _is_german(text: str) -> bool:
+    """Whether German is the language of a text, or may be: its nouns all look like names."""
+    words = terms(text)
+    counts = {language: sum(word in function_words(language) for word in words) for language in _KNOWN}
+    return counts["de"] == max(counts.values()) > 0
+
+
 def _words_share(answer: str, there: str, telling: Callable[[str], Sequence[str]]) -> float | None:
     if _other_language(answer, there):
         return None
-    said = telling(_as_digits(answer))
-    known = set(telling(_as_digits(there)))
+    said = telling(_YES_OR_NO.sub(" ", _plain_numbers(answer)))
+    known = set(telling(_plain_numbers(there)))
     return sum(word in known for word in said) / len(said) if said else None
 
 

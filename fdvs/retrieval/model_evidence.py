@@ -2,7 +2,7 @@
 
 In the order of their worth, and until the budget is spent, these are taken:
 
-1. the place in time that the question names ("at the end", "after X"), the nearest clips first;
+1. the place in time that the question names ("at the end", "after X"), the nearest clips first, a dozen of them;
 2. the summary of the video, where one video is asked about;
 3. what search finds for the question, and with options for each of them in turn, the best first; after each result
    the nodes above it, the nearest first.
@@ -99,21 +99,14 @@ def gather(asked: Asked, tokens: int) -> Evidence:
         ranked = [hits]
         for option in asked.options:
             ranked.append(find(Query(asked.store, asked.encoder, f"{asked.question} {option}"), scope))
-        found = _once(_with_ancestors(query, _by_worth(asked, query, ranked)))
-        return _fill(found, tuple(hits), tokens)
+        place = _found(query, BuiltinReading(asked.store, asked.encoder, asked.question, asked.video_id, 1).place())
+        top = [] if asked.video_id is None else asked.store.nodes_at(asked.video_id, 0, 1, Level.VIDEO)
+        in_turn = [item for same_rank in zip_longest(*ranked) for item in same_rank if item is not None]
+        behind = _with_ancestors(query, [*in_turn, *place])
+        return _fill(_once([*place[:NEAR_CLIPS], *_found(query, top), *behind]), tuple(hits), tokens)
 
 
 # ---- what is worth giving ------------------------------------------------------------------------------------------
-
-
-def _by_worth(asked: Asked, query: Query, ranked: Sequence[Sequence[Found]]) -> Iterator[Found]:
-    place = _found(query, BuiltinReading(asked.store, asked.encoder, asked.question, asked.video_id, 1).place())
-    yield from place[:NEAR_CLIPS]
-    if asked.video_id is not None:
-        yield from _found(query, asked.store.nodes_at(asked.video_id, 0, 1, Level.VIDEO))
-    for same_rank in zip_longest(*ranked):
-        yield from (found for found in same_rank if found is not None)
-    yield from place[NEAR_CLIPS:]
 
 
 def _with_ancestors(query: Query, found: Iterable[Found]) -> Iterator[Found]:
