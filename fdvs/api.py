@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Self
 from fdvs.batch.jobs import Until
 from fdvs.batch.report import BuildReport, StatusRow
 from fdvs.errors import AmbiguousError, BackendUnavailableError, InputError, NotFoundError
+from fdvs.models.consent import Ask, hosted, obtain_consent
+from fdvs.models.resolve import Choice, choose
 from fdvs.records import Answer, Caption, Clip, DuplicateGroup, FrameSelection, Hit, StoryRecord, Video
-from fdvs.retrieval.readers import OpenReaders
-from fdvs.settings import Scalar, Settings, load_settings, resolve_auto
+from fdvs.retrieval.readers import Readers, what_is_sent
+from fdvs.settings import Scalar, Settings, load_settings
 from fdvs.store.database import DATABASE_NAME
 from fdvs.store.library import Store
 
@@ -65,10 +67,10 @@ class Library:
     ) -> None:
         self.path = Path(path)
         given = settings or load_settings(library=self.path, flags=flags, assignments=assignments, profile=profile)
-        self.settings, self.choices = resolve_auto(given)
+        self.settings, self.choices = choose(given)
         self._open_store: Store | None = None
         self._encoders: dict[str, TextEncoder] = {}
-        self._readers = OpenReaders(self.settings)
+        self._readers = Readers(self.settings)
         if not create:
             self._open_store = _open(self.path)
 
@@ -182,6 +184,14 @@ class Library:
             min_similarity=min_similarity,
         )
 
+    def reader(self, name: str | None = None, *, model: str | None = None, url: str | None = None) -> Choice:
+        """Who answers questions, in full: back end, model and address, from these and the settings `answers`.
+
+        Raises:
+            UsageError, BackendUnavailableError, ServerError: it cannot be told, is not here, does not answer.
+        """
+        return self._readers.choice(name, model, url)
+
     def ask(
         self,
         question: str,
@@ -192,15 +202,31 @@ class Library:
         reader: str | None = None,
         reader_model: str | None = None,
         reader_url: str | None = None,
+        allow_hosted: bool = False,
+        on_consent: Ask | None = None,
     ) -> Answer:
         """An answer with the spans it rests on; abstains when nothing supports one.
 
         Args:
-            reader, reader_model, reader_url: who answers (`builtin`, `openai`, `vllm`, `transformers`, or `auto`), and
-                its model; default: the settings (`answers.reader`, …). A model stays open until `close`.
+            reader, reader_model, reader_url: who answers (`builtin`, `auto`, `openai`, `vllm`, `transformers`), its
+                model and where that is; by default what the settings `answers` say. A model stays open until `close`.
+            allow_hosted: agreed ahead that the question and captions go to a reader elsewhere; so does the setting
+                `run.allow_hosted`.
+            on_consent: asks somebody, where nobody has agreed for this library and host.
+
+        Raises:
+            ConsentError: the reader is elsewhere and nobody agreed; nothing was sent.
         """
         from fdvs.retrieval.answer import ask
 
+        who = self.reader(reader, model=reader_model, url=reader_url)
+        obtain_consent(
+            hosted((who.name, who.url)),
+            self._store,
+            what_is_sent(self.settings.answers),
+            allow_hosted=allow_hosted or self.settings.run.allow_hosted,
+            ask=on_consent,
+        )
         return ask(
             self._store,
             self._query_encoder(),
@@ -208,7 +234,7 @@ class Library:
             video_id=self._video_id(video),
             options=options,
             k=k,
-            reader=self._readers.reader(reader, reader_model, reader_url),
+            reader=self._readers.open(who),
         )
 
     def redundancy(self, video: str | None = None) -> RedundancyReport:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import importlib.metadata
 import json
 import os
@@ -10,6 +11,8 @@ import platform
 import re
 import shutil
 import sqlite3
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,6 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from fdvs import __version__
+from fdvs.chat.hosts import host_of, is_loopback
+from fdvs.errors import UsageError
+from fdvs.models.here import find_recommended
+from fdvs.models.lock import LockError, lock_path, read_lock
+from fdvs.models.table import RECOMMENDED, by_name
+from fdvs.settings import load_settings
 
 # Distributions of the core, and what each optional one brings: (distribution, extra, what it is for).
 CORE = ("av", "numpy", "pillow", "onnxruntime", "rapidocr", "tokenizers", "pysubs2", "typer", "click", "rich")
@@ -26,6 +35,9 @@ OPTIONAL = (
     ("transformers", "models", "CLIP and SigLIP picture encoders"),
     ("sentence-transformers", "models", "other sentence encoders"),
     ("open_clip_torch", "openclip", "OpenCLIP picture encoders"),
+    ("safetensors", "models", "the weights of models"),
+    ("huggingface_hub", "models", "getting models"),
+    ("vllm", "serve", "models served fast, on a GPU"),
     ("decord", "decord", "the decoder decord"),
 )
 # Distributions that write the same files: with both, the last one installed wins, and removing one breaks the other.
@@ -35,6 +47,7 @@ CLASHES = (
     ("decord", "decord2"),
 )
 DECODERS = {"H.264": ("h264",), "HEVC": ("hevc",), "VP9": ("vp9",), "AV1": ("libdav1d", "libaom-av1")}
+SERVER_TIMEOUT_S = 2.0
 MINIMUM_FREE_BYTES = 2 * 1024**3
 ENCODER_FOLDER = Path(__file__).parent / "encoders" / "minilm"
 GPU_FOLDER = Path("/proc/driver/nvidia/gpus")
@@ -100,6 +113,9 @@ def diagnose(library: Path | None) -> Report:
             _sentence_encoder(),
             _vector_index(),
             *_optional(),
+            _server_client(),
+            _models(),
+            *_servers(library),
             *_clashes(),
             *_torchvision(),
             _gpu(),
@@ -208,6 +224,66 @@ def _optional() -> Iterator[Check]:
             yield Check(distribution, Status.ABSENT, f"not installed; for {purpose}", _install(extra))
         else:
             yield Check(distribution, Status.OK, f"{version}; for {purpose}")
+
+
+def _server_client() -> Check:
+    version = _version("httpx")
+    if version is None:
+        return Check("httpx", Status.ABSENT, "not installed; for models behind a server", _install())
+    return Check("httpx", Status.OK, f"{version}; for models behind a server")
+
+
+def _models() -> Check:
+    """Which recommended models are on this machine."""
+    try:
+        lock = read_lock(os.environ)
+        here = [one.name for one in RECOMMENDED if find_recommended(one.name, os.environ, lock) is not None]
+    except LockError as error:
+        return Check("models", Status.WARNING, str(error), f"mv {lock_path(os.environ)} {lock_path(os.environ)}.old")
+    others = [name for name, one in lock.items() if by_name(name) is None and one.is_whole()]
+    if not here and not others:
+        return Check(
+            "models", Status.ABSENT, "none downloaded; the built-in captioner needs none", "fdvs models get small"
+        )
+    return Check("models", Status.OK, ", ".join([*here, *others]))
+
+
+def _servers(library: Path | None) -> Iterator[Check]:
+    """The servers that settings and variables name. Those on this machine are asked; nothing is sent elsewhere."""
+    try:
+        settings = load_settings(library=library)
+    except UsageError as error:
+        yield Check("settings", Status.ERROR, str(error), "correct it in fdvs.toml or in the variable")
+        return
+    named = {
+        "captioner": settings.captions.captioner_url,
+        "writer": settings.story.writer_url,
+        "reader": settings.answers.reader_url,
+        "OPENAI_BASE_URL": os.environ.get("OPENAI_BASE_URL", ""),
+    }
+    users: dict[str, list[str]] = {}
+    for who, url in named.items():
+        if url.startswith(("http://", "https://")):
+            users.setdefault(url.rstrip("/"), []).append(who)
+    if not users:
+        yield Check("model server", Status.ABSENT, "none configured; nothing needs one")
+    for url, roles in users.items():
+        yield _server(url, ", ".join(roles))
+
+
+def _server(url: str, who: str) -> Check:
+    host = host_of(url)
+    if not is_loopback(url):
+        return Check("model server", Status.OK, f"{host} ({who}): elsewhere, not asked; its first use asks for leave")
+    try:
+        request = urllib.request.Request(f"{url}/models")  # noqa: S310  # http or https, on this machine
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=SERVER_TIMEOUT_S):
+            pass
+    except urllib.error.HTTPError as error:  # it answers: with a key it would say more
+        return Check("model server", Status.OK, f"{host} ({who}): answers, with HTTP status {error.code}")
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return Check("model server", Status.WARNING, f"{host} ({who}): does not answer ({error})", "fdvs serve MODEL")
+    return Check("model server", Status.OK, f"{host} ({who}): answers")
 
 
 def _clashes() -> Iterator[Check]:

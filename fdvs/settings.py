@@ -213,21 +213,6 @@ def stored_settings(now: Settings, stored: Mapping[str, Any]) -> Settings:
     return dataclasses.replace(now, profile=profile, **stages)
 
 
-def resolve_auto(settings: Settings) -> tuple[Settings, tuple[str, ...]]:
-    """Settings that name what `auto` stands for, and a line for people on each choice and its reason.
-
-    Stories, hashes and exports only ever see the chosen name: what wrote a story must not hide behind `auto`.
-    """
-    choices = []
-    if settings.captions.captioner == "auto":
-        settings = dataclasses.replace(settings, captions=dataclasses.replace(settings.captions, captioner="builtin"))
-        choices.append("captioner auto: builtin, because no local model or server is configured")
-    if settings.story.writer == "auto":
-        settings = dataclasses.replace(settings, story=dataclasses.replace(settings.story, writer="builtin"))
-        choices.append("writer auto: builtin, because no local model or server is configured")
-    return settings, tuple(choices)
-
-
 STAGES: dict[str, type[Any]] = {
     "clips": ClipSettings,
     "frames": FrameSettings,

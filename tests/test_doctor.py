@@ -6,13 +6,16 @@ import hashlib
 import json
 import subprocess
 import sys
+import threading
 from collections import namedtuple
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 from fdvs import doctor
 from fdvs.doctor import Check, Report, Status, diagnose
+from fdvs.models.table import RECOMMENDED
 
 
 def check(name: str, library: Path | None = None) -> Check:
@@ -148,6 +151,65 @@ def test_shipped_files_of_the_sentence_encoder_have_their_recorded_digests() -> 
     assert check("sentence encoder").status is Status.OK
 
 
+def test_downloaded_models_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    assert check("models").status is Status.ABSENT
+    assert check("models").mend == "fdvs models get small"
+    model = RECOMMENDED[0]
+    folder = tmp_path / "hf/hub" / f"models--{model.name.replace('/', '--')}" / "snapshots" / model.revision
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"w")
+    assert check("models") == Check("models", Status.OK, model.name)
+    (tmp_path / "data/fdvs").mkdir(parents=True)
+    (tmp_path / "data/fdvs/models.json").write_text("{")
+    assert check("models").status is Status.WARNING
+
+
+class Answering(BaseHTTPRequestHandler):
+    """Wants a key, as a model's server does."""
+
+    def do_GET(self) -> None:
+        self.send_response(401)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name is the base class's
+        pass
+
+
+def test_a_server_on_this_machine_is_asked_whether_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    with HTTPServer(("127.0.0.1", 0), Answering) as server:
+        url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+        monkeypatch.setenv("OPENAI_BASE_URL", url)
+        monkeypatch.setenv("FDVS_STORY_WRITER_URL", url)
+        thread = threading.Thread(target=server.handle_request, daemon=True)
+        thread.start()
+        found = check("model server")
+        thread.join()
+    assert found.status is Status.OK
+    assert "(writer, OPENAI_BASE_URL): answers" in found.detail
+    gone = check("model server")
+    assert gone.status is Status.WARNING
+    assert "does not answer" in gone.detail
+    assert gone.mend.startswith("fdvs serve")
+
+
+def test_a_server_elsewhere_is_never_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.socket.connect", lambda *arguments: pytest.fail("it was asked"))
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://user:secret@models.example.com/v1")
+    found = check("model server")
+    assert found.status is Status.OK
+    assert "models.example.com" in found.detail
+    assert "secret" not in found.detail
+
+
+def test_settings_that_cannot_be_read_are_an_error_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "fdvs.toml").write_text("[captions]\nwho = 1\n")
+    assert check("settings", tmp_path).status is Status.ERROR
+
+
 def test_library_states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert check("library").status is Status.ABSENT
     (tmp_path / "file").touch()
@@ -190,4 +252,5 @@ def test_report_as_text_and_as_json() -> None:
 def test_diagnosis_imports_nothing_heavy() -> None:
     code = "import sys, fdvs.doctor; fdvs.doctor.diagnose(None); print(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not {"torch", "transformers", "faiss", "cv2", "decord", "torchvision"} & set(result.stdout.split())
+    heavy = {"torch", "transformers", "faiss", "cv2", "decord", "torchvision", "huggingface_hub", "vllm", "httpx"}
+    assert not heavy & set(result.stdout.split())

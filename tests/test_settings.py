@@ -12,12 +12,10 @@ from fdvs.errors import UsageError
 from fdvs.settings import (
     PAPER,
     STAGES,
-    Scalar,
     Settings,
     coerce,
     load_settings,
     parse_assignment,
-    resolve_auto,
     settings_from_json,
     settings_to_json,
     stored_settings,
@@ -229,16 +227,6 @@ def test_stored_settings_take_content_from_the_story_and_the_rest_from_now() -> 
     assert again.run.jobs == 2
     assert again.captions.captioner_url == "http://here"
     assert again.hash() == then.hash()
-
-
-def test_auto_is_resolved_with_its_reason_and_leaves_no_trace() -> None:
-    flags: dict[str, dict[str, Scalar]] = {"captions": {"captioner": "auto"}, "story": {"writer": "auto"}}
-    given = load_settings(flags=flags, environ={})
-    settings, choices = resolve_auto(given)
-    plain = load_settings(environ={})
-    assert settings == plain
-    assert [choice.split(",")[0] for choice in choices] == ["captioner auto: builtin", "writer auto: builtin"]
-    assert resolve_auto(plain) == (plain, ())
 
 
 def test_shot_cuts_among_key_frames_alone_are_refused() -> None:

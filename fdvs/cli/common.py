@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from fdvs.errors import UsageError
 
 if TYPE_CHECKING:
     from fdvs.api import Library
@@ -48,3 +52,31 @@ def note(message: str) -> None:
     for line in message.split("\n"):
         indent = line[: len(line) - len(line.lstrip(" "))]
         typer.echo(indent + safe_text(line), err=True)
+
+
+def is_terminal() -> bool:
+    """Whether somebody is there who sees a question and can type an answer."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def agreed(question: str) -> bool:
+    """Ask on the terminal, with no as the answer to Enter.
+
+    Raises:
+        UsageError: nobody is there to be asked.
+    """
+    if not is_terminal():
+        raise UsageError("there is no terminal to ask on; say --yes to agree ahead")
+    return typer.confirm(question, default=False, err=True)
+
+
+def ask_consent() -> Callable[[str], bool] | None:
+    """How to ask for leave to send something away, for `fdvs.models.consent`; None: there is no terminal to ask on."""
+    if not is_terminal():
+        return None
+
+    def ask(text: str) -> bool:
+        note(text)
+        return typer.confirm("Send it?", default=False, err=True)
+
+    return ask

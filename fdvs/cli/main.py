@@ -12,7 +12,21 @@ from typing import ParamSpec
 
 import typer
 
-from fdvs.cli import ask, build, demo, doctor, export, forget, importing, redundancy, relink, search, status, story
+from fdvs.cli import (
+    ask,
+    build,
+    demo,
+    doctor,
+    export,
+    forget,
+    importing,
+    models,
+    redundancy,
+    relink,
+    search,
+    status,
+    story,
+)
 from fdvs.cli.common import note
 from fdvs.errors import FdvsError
 
@@ -80,6 +94,13 @@ for _name, _command in (
     ("demo", demo.demo),
 ):
     app.command(_name)(_guarded(_command))
+
+_models = typer.Typer(
+    name="models", help="Show the recommended models, and get them.", no_args_is_help=True, rich_markup_mode=None
+)
+_models.command("list")(_guarded(models.list_models))
+_models.command("get")(_guarded(models.get_models))
+app.add_typer(_models)
 
 
 def _version(shown: bool) -> None:

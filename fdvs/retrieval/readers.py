@@ -1,4 +1,4 @@
-"""Readers by explicit name."""
+"""Readers by explicit name, each opened once."""
 
 from __future__ import annotations
 
@@ -6,66 +6,75 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fdvs.chat.registry import BACK_ENDS, Serving, open_chat
-from fdvs.errors import UnknownBackendError, UsageError
-from fdvs.retrieval.builtin_reader import BUILTIN
+from fdvs.errors import UnknownBackendError
+from fdvs.models.resolve import AUTO, BUILTIN, Choice, resolve_role
 from fdvs.settings import AnswerSettings, RunSettings, Settings
 
 if TYPE_CHECKING:
     from fdvs.retrieval.model_reader import ModelReader
 
-AUTO = "auto"
 
-
-def chosen_reader(
-    settings: AnswerSettings, reader: str | None = None, model: str | None = None, where: str | None = None
-) -> AnswerSettings:
+def chosen_reader(settings: AnswerSettings, name: str | None, model: str | None, url: str | None) -> AnswerSettings:
     """The settings with what a caller names in their place. Who names another reader than the settings do means none of
-    their models: these are of another back end."""
-    if reader is not None and reader != settings.reader:
-        settings = replace(settings, reader=reader, reader_model="", reader_url="")
-    return replace(
-        settings,
-        reader_model=settings.reader_model if model is None else model,
-        reader_url=settings.reader_url if where is None else where,
-    )
-
-
-def open_reader(settings: AnswerSettings, run: RunSettings) -> ModelReader | None:
-    """The reader that the settings name; None is the built-in one, which needs no opening.
+    their models: these are of another back end.
 
     Raises:
         UnknownBackendError: there is no such reader; the message lists the known names.
-        UsageError: its model is not named.
+    """
+    if name is not None and name != settings.reader:
+        settings = replace(settings, reader=name, reader_model="", reader_url="")
+    if settings.reader not in (BUILTIN, AUTO, *BACK_ENDS):
+        raise UnknownBackendError("reader", settings.reader, [BUILTIN, AUTO, *BACK_ENDS])
+    return replace(settings, reader_model=model or settings.reader_model, reader_url=url or settings.reader_url)
+
+
+def open_reader(who: Choice, settings: AnswerSettings, run: RunSettings) -> ModelReader | None:
+    """The reader that was chosen, in full; None is the built-in one, which needs no opening.
+
+    Raises:
         BackendUnavailableError, ServerError: it cannot be had here and now.
     """
-    if settings.reader in (BUILTIN, AUTO):
+    if who.name == BUILTIN:
         return None
-    if settings.reader not in BACK_ENDS:
-        raise UnknownBackendError("reader", settings.reader, [BUILTIN, AUTO, *BACK_ENDS])
-    if not settings.reader_model:
-        raise UsageError(f"the reader {settings.reader} needs the name of a model: --reader-model NAME")
     from fdvs.retrieval.model_reader import ModelReader
 
     serving = Serving(run.requests, run.request_timeout_s, run.request_retries)
-    return ModelReader(open_chat(settings.reader, settings.reader_model, settings.reader_url, serving), settings)
+    return ModelReader(open_chat(who.name, who.model, who.url, serving), settings)
 
 
-class OpenReaders:
+def what_is_sent(settings: AnswerSettings) -> str:
+    """What goes to the model with each question, for people who are asked whether it may."""
+    return f"The question and up to {settings.evidence_tokens} tokens of captions and summaries"
+
+
+class Readers:
     """The readers that were asked for, each opened once and kept until `close`."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._open: dict[AnswerSettings, ModelReader] = {}
+        self._chosen: dict[AnswerSettings, Choice] = {}
+        self._open: dict[Choice, ModelReader] = {}
 
-    def reader(self, name: str | None, model: str | None, where: str | None) -> ModelReader | None:
-        """The reader that the settings name, or the caller in their place; see `open_reader`."""
-        chosen = chosen_reader(self._settings.answers, name, model, where)
-        if chosen not in self._open:
-            opened = open_reader(chosen, self._settings.run)
+    def choice(self, name: str | None = None, model: str | None = None, url: str | None = None) -> Choice:
+        """Who answers, in full, from these names and the settings; finding a folder's own name reads its weights, and
+        is done once.
+
+        Raises:
+            UsageError, BackendUnavailableError, ServerError: it cannot be told, is not here, does not answer.
+        """
+        said = chosen_reader(self._settings.answers, name, model, url)
+        if said not in self._chosen:
+            self._chosen[said] = resolve_role("reader", said.reader, said.reader_model, said.reader_url)
+        return self._chosen[said]
+
+    def open(self, who: Choice) -> ModelReader | None:
+        """That reader, ready to be asked; None is the built-in one. Raises what `open_reader` raises."""
+        if who not in self._open:
+            opened = open_reader(who, self._settings.answers, self._settings.run)
             if opened is None:
                 return None
-            self._open[chosen] = opened
-        return self._open[chosen]
+            self._open[who] = opened
+        return self._open[who]
 
     def close(self) -> None:
         """Close them all; what is asked for again is opened again."""

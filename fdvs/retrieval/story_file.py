@@ -9,8 +9,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from fdvs.errors import InputError
+from fdvs.models.consent import Ask, hosted, obtain_consent
+from fdvs.models.resolve import choose
 from fdvs.records import Answer, Hit, StoryNode, StoryRecord, Video
-from fdvs.retrieval.readers import OpenReaders
+from fdvs.retrieval.readers import Readers, what_is_sent
 from fdvs.settings import Settings
 from fdvs.store.library import Store
 
@@ -39,7 +41,8 @@ class Story:
         self, record: StoryRecord, *, encoder: TextEncoder | None = None, settings: Settings | None = None
     ) -> None:
         self.record = record
-        self._readers = OpenReaders(settings or Settings())
+        self._settings = choose(settings or Settings())[0]
+        self._readers = Readers(self._settings)
         self._encoder = encoder
         self._store: Store | None = None
 
@@ -109,14 +112,20 @@ class Story:
         reader: str | None = None,
         reader_model: str | None = None,
         reader_url: str | None = None,
+        allow_hosted: bool = False,
+        on_consent: Ask | None = None,
     ) -> Answer:
-        """An answer with the spans it rests on; see `fdvs.retrieval.answer.ask`, and `Library.ask` for the readers. A
-        model stays open until `close`."""
+        """An answer with the spans it rests on; see `fdvs.retrieval.answer.ask`, and `fdvs.Library.ask` for the reader
+        and for leave to ask one elsewhere. A model stays open until `close`."""
         from fdvs.retrieval.answer import ask
 
+        who = self._readers.choice(reader, reader_model, reader_url)
         store, encoder = self._searchable()
-        chosen = self._readers.reader(reader, reader_model, reader_url)
-        return ask(store, encoder, question, video_id=self.video.id, options=options, k=k, reader=chosen)
+        allowed = allow_hosted or self._settings.run.allow_hosted
+        what = what_is_sent(self._settings.answers)
+        obtain_consent(hosted((who.name, who.url)), store, what, allow_hosted=allowed, ask=on_consent)
+        opened = self._readers.open(who)
+        return ask(store, encoder, question, video_id=self.video.id, options=options, k=k, reader=opened)
 
     def close(self) -> None:
         """Let go of the models that answered; the story can still be read and asked."""

@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from fdvs.records import DuplicateGroup
+from fdvs.store.agreements import AgreementRows
 from fdvs.store.database import INDEX_FOLDER, THUMBNAIL_FOLDER, readable_errors
 from fdvs.store.imports import ImportRows
 from fdvs.store.shots import ShotRows
 
 
-class Store(ShotRows, ImportRows):
+class Store(ShotRows, ImportRows, AgreementRows):
     """A library over one SQLite connection, for use by one thread.
 
     Several processes may write at once (short transactions that wait for each other) while others read. Work is
@@ -21,7 +22,7 @@ class Store(ShotRows, ImportRows):
     Open it with `Store.open(folder, create=…)` or `Store.in_memory()`; close it, or use it as a context manager. The
     operations: paths (`paths.py`), videos, marks and status (`videos.py`), clips and captions (`clips.py`), readings of
     the screen (`readings.py`), stories (`stories.py`), what search needs (`search_rows.py`), captions made elsewhere
-    (`imports.py`), signs of shot borders (`shots.py`).
+    (`imports.py`), signs of shot borders (`shots.py`), hosts that may be sent to (`agreements.py`).
     """
 
     def forget(self, video_id: str) -> tuple[Path, ...]:

@@ -53,7 +53,9 @@ def chooses(letter: str, *cites: str | int) -> Callable[[ChatRequest], str]:
     return reply
 
 
-def reader(script: Callable[[ChatRequest], ChatReply | str] | ChatReply | str, evidence_tokens: int = 4000) -> ModelReader:
+def reader(
+    script: Callable[[ChatRequest], ChatReply | str] | ChatReply | str, evidence_tokens: int = 4000
+) -> ModelReader:
     given = script if callable(script) else (lambda _: script)
     return ModelReader(ScriptedChat(given), AnswerSettings(evidence_tokens=evidence_tokens))
 
