@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Self
 
 from fdvs.batch.jobs import Until
 from fdvs.batch.report import BuildReport, StatusRow
-from fdvs.chat.hosts import TokenEstimate, consent_text
 from fdvs.errors import AmbiguousError, BackendUnavailableError, InputError, NotFoundError
 from fdvs.models.consent import Ask, hosted, obtain_consent
-from fdvs.models.resolve import Choice, choose, complete, resolve_role
+from fdvs.models.resolve import Choice, choose, complete
 from fdvs.records import Answer, Caption, Clip, DuplicateGroup, FrameSelection, Hit, StoryRecord, Video
+from fdvs.retrieval.readers import Readers, what_is_sent
 from fdvs.settings import Scalar, Settings, load_settings
 from fdvs.store.database import DATABASE_NAME
 from fdvs.store.library import Store
@@ -72,11 +72,13 @@ class Library:
         self.settings, self.choices = choose(given)
         self._open_store: Store | None = None
         self._encoders: dict[str, TextEncoder] = {}
+        self._readers = Readers(self.settings)
         if not create:
             self._open_store = _open(self.path)
 
     def close(self) -> None:
-        """Let go of the library's files; a second call does nothing."""
+        """Let go of the library's files and of the models that answered; a second call does nothing."""
+        self._readers.close()
         if self._open_store is not None:
             self._open_store.close()
             self._open_store = None
@@ -205,12 +207,7 @@ class Library:
         Raises:
             UsageError, BackendUnavailableError, ServerError: it cannot be told, is not here, does not answer.
         """
-        said = self.settings.answers
-        if name is None:
-            name, model, url = said.reader, model or said.reader_model, url or said.reader_url
-        elif name == said.reader:
-            model, url = model or said.reader_model, url or said.reader_url
-        return resolve_role("reader", name, model or "", url or "")
+        return self._readers.choice(name, model, url)
 
     def ask(
         self,
@@ -228,7 +225,8 @@ class Library:
         """An answer with the spans it rests on; abstains when nothing supports one.
 
         Args:
-            reader, reader_model, reader_url: who answers; by default what the settings `answers` say.
+            reader, reader_model, reader_url: who answers (`builtin`, `auto`, `openai`, `vllm`, `transformers`), its
+                model and where that is; by default what the settings `answers` say. A model stays open until `close`.
             allow_hosted: agreed ahead that the question and captions go to a reader elsewhere; so does the setting
                 `run.allow_hosted`.
             on_consent: asks somebody, where nobody has agreed for this library and host.
@@ -242,7 +240,7 @@ class Library:
         obtain_consent(
             hosted((who.name, who.url)),
             self._store,
-            self._told_of_asking,
+            what_is_sent(self.settings),
             allow_hosted=allow_hosted or self.settings.run.allow_hosted,
             ask=on_consent,
         )
@@ -253,19 +251,7 @@ class Library:
             video_id=self._video_id(video),
             options=options,
             k=k,
-            reader=who.name,
-        )
-
-    def _told_of_asking(self, host: str) -> str:
-        """What one question sends to a reader at `host`."""
-        said, run = self.settings.answers, self.settings.run
-        return consent_text(
-            host,
-            num_requests=1,
-            num_frames=0,
-            tokens=TokenEstimate(said.evidence_tokens, said.max_tokens),
-            price_in=run.price_in,
-            price_out=run.price_out,
+            reader=self._readers.open(who),
         )
 
     def redundancy(self, video: str | None = None) -> RedundancyReport:

@@ -349,7 +349,11 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer with the spans it rests on. `text` is None exactly when `abstained`."""
+    """An answer with the spans it rests on. `text` is None exactly when `abstained`.
+
+    `note` says for people what else there is to know: why there is no answer, what of the evidence did not fit, what
+    was dropped. It is no part of the JSON.
+    """
 
     question: str
     text: str | None
@@ -359,6 +363,7 @@ class Answer:
     reader: str
     option_index: int | None = None
     option_scores: tuple[float, ...] | None = None
+    note: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {

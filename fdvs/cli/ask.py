@@ -47,8 +47,9 @@ def ask(
 
     with open_library(library) as opened:
         who = opened.reader(reader, model=reader_model, url=reader_url)
-        if who.why:
-            note(who.why)
+        for line in (*(choice for choice in opened.choices if choice.startswith("reader ")), who.why):
+            if line:
+                note(line)
         answer = opened.ask(
             question,
             video=video,
@@ -60,6 +61,8 @@ def ask(
             allow_hosted=yes,
             on_consent=ask_consent(),
         )
+    if answer.note:
+        note(f"note: {answer.note}")
     if as_json:
         print_json(answer.to_json())
         return 0

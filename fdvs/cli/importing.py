@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,10 @@ from fdvs.cli.common import (
     ask_consent,
     print_json,
 )
+
+
+if TYPE_CHECKING:
+    from fdvs.settings import Scalar
 
 
 def import_captions(
@@ -48,7 +52,7 @@ def import_captions(
         "writer_model": writer_model,
         "writer_url": writer_url,
     }
-    flags = {"story": story, "run": {"allow_hosted": yes or None}}
+    flags: dict[str, dict[str, Scalar]] = {"story": {**story}, "run": {"allow_hosted": yes or None}}
     with Library(library, profile=profile, assignments=assignments or [], flags=flags) as opened:
         report = opened.import_captions(files, video=video, on_consent=ask_consent())
     if as_json:

@@ -91,7 +91,8 @@ def text_lines(text: str, indent: str = "") -> list[str]:
 
 def answer_lines(answer: Answer, options: Sequence[str]) -> list[str]:
     """The answer, how likely each option is, and the moments it rests on (or those that came nearest)."""
-    lines = ["No answer: nothing in the stories supports one."] if answer.text is None else text_lines(answer.text)
+    why = "see the note." if answer.note else "nothing in the stories supports one."
+    lines = [f"No answer: {why}"] if answer.text is None else text_lines(answer.text)
     if answer.option_scores is not None and not answer.abstained:
         lines += [
             f"    {score:.2f}  {safe_text(text)}" for text, score in zip(options, answer.option_scores, strict=True)

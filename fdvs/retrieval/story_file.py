@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from fdvs.errors import InputError
+from fdvs.models.consent import Ask, hosted, obtain_consent
+from fdvs.models.resolve import choose
 from fdvs.records import Answer, Hit, StoryNode, StoryRecord, Video
+from fdvs.retrieval.readers import Readers, what_is_sent
+from fdvs.settings import Settings
 from fdvs.store.library import Store
 
 if TYPE_CHECKING:
@@ -29,15 +34,22 @@ class Story:
     Args:
         record: the story.
         encoder: text encoder of `search` and `ask`; default: the one in the package.
+        settings: who answers, and how models are asked; default: the built-in reader.
     """
 
-    def __init__(self, record: StoryRecord, *, encoder: TextEncoder | None = None) -> None:
+    def __init__(
+        self, record: StoryRecord, *, encoder: TextEncoder | None = None, settings: Settings | None = None
+    ) -> None:
         self.record = record
+        self._settings = choose(settings or Settings())[0]
+        self._readers = Readers(self._settings)
         self._encoder = encoder
         self._store: Store | None = None
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, encoder: TextEncoder | None = None) -> Self:
+    def load(
+        cls, path: str | os.PathLike[str], *, encoder: TextEncoder | None = None, settings: Settings | None = None
+    ) -> Self:
         """Read an exported story (`fdvs-story/1`).
 
         Raises:
@@ -51,7 +63,7 @@ class Story:
             raise InputError(f"{os.fspath(path)}: {error.strerror or error}") from error
         except UnicodeDecodeError as error:
             raise InputError(f"{os.fspath(path)}: not a story file (not UTF-8)") from error
-        return cls(load_story(text), encoder=encoder)
+        return cls(load_story(text), encoder=encoder, settings=settings)
 
     @property
     def video(self) -> Video:
@@ -91,12 +103,39 @@ class Story:
         store, encoder = self._searchable()
         return search(store, encoder, query, k=k, level=level, min_similarity=min_similarity)
 
-    def ask(self, question: str, *, options: Sequence[str] = (), k: int = 5, reader: str = "builtin") -> Answer:
-        """An answer with the spans it rests on; see `fdvs.retrieval.answer.ask`."""
+    def ask(
+        self,
+        question: str,
+        *,
+        options: Sequence[str] = (),
+        k: int = 5,
+        reader: str | None = None,
+        reader_model: str | None = None,
+        reader_url: str | None = None,
+        allow_hosted: bool = False,
+        on_consent: Ask | None = None,
+    ) -> Answer:
+        """An answer with the spans it rests on; see `fdvs.retrieval.answer.ask`, and `fdvs.Library.ask` for the reader
+        and for leave to ask one elsewhere. A model stays open until `close`."""
         from fdvs.retrieval.answer import ask
 
+        who = self._readers.choice(reader, reader_model, reader_url)
         store, encoder = self._searchable()
-        return ask(store, encoder, question, video_id=self.video.id, options=options, k=k, reader=reader)
+        allowed = allow_hosted or self._settings.run.allow_hosted
+        what = what_is_sent(self._settings)
+        obtain_consent(hosted((who.name, who.url)), store, what, allow_hosted=allowed, ask=on_consent)
+        opened = self._readers.open(who)
+        return ask(store, encoder, question, video_id=self.video.id, options=options, k=k, reader=opened)
+
+    def close(self) -> None:
+        """Let go of the models that answered; the story can still be read and asked."""
+        self._readers.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
 
     def render(self, form: str = "tree") -> str:
         """The story as text: `tree` for a terminal, `md` (Markdown) or `json` (`fdvs-story/1`)."""

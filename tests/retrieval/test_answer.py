@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from fdvs.errors import InputError, NotFoundError, UnknownBackendError
+from fdvs.errors import InputError, NotFoundError
 from fdvs.languages.function_words import telling
 from fdvs.languages.terms import terms
 from fdvs.records import Answer
@@ -172,11 +172,6 @@ def test_a_word_that_no_caption_has_counts_against_an_option() -> None:
 
 
 # ---- the caller's mistakes --------------------------------------------------------------------------------------
-
-
-def test_an_unknown_reader_lists_the_known_ones() -> None:
-    with pytest.raises(UnknownBackendError, match=r"unknown reader 'gpt'; known: builtin"):
-        ask(STORE, ENCODER, "What?", reader="gpt")
 
 
 @pytest.mark.parametrize("question", ["", " ", "\x00"])
