@@ -1,8 +1,9 @@
 """Stands between `fdvs serve` and the server, and ends the server with all its processes when `fdvs serve` is gone.
 
-Run as a program, by its path: `keeper.py DESCRIPTOR COMMAND…`, as the leader of its own process group. The descriptor
-is the reading end of a pipe whose writing end `fdvs serve` holds and never writes to: it ends when that process closes
-it or is gone, however it went, `kill -9` included. Uses nothing but the standard library.
+Run as a program, by its path, as the leader of its own process group: `keeper.py DESCRIPTOR GRACE COMMAND…`.
+The descriptor is the reading end of a pipe whose writing end `fdvs serve` holds and never writes to: it ends when that
+process closes it or is gone, however it went, `kill -9` included. GRACE is how many seconds the server then has to end
+by itself after SIGTERM. Uses nothing but the standard library.
 
 Exits with the server's exit code, or with 0 when it was told to end it.
 """
@@ -16,9 +17,6 @@ import signal
 import subprocess
 import sys
 import time
-
-GRACE_S = 10.0
-"""How long the server has to end by itself after SIGTERM."""
 
 LOOK_EVERY_S = 0.1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -40,18 +38,17 @@ def _all_gone() -> bool:
             return False
 
 
-def _end_group() -> None:
-    """End every process of the group but ourselves; those that do not go within `GRACE_S` are killed, and we with
-    them."""
+def _end_group(grace_s: float) -> None:
+    """End every process of the group but ourselves; those that do not go in time are killed, and we with them."""
     os.kill(0, signal.SIGTERM)
-    end = time.monotonic() + GRACE_S
+    end = time.monotonic() + grace_s
     while not _all_gone():
         if time.monotonic() > end:
             os.kill(0, signal.SIGKILL)
         time.sleep(LOOK_EVERY_S / 2)
 
 
-def main(descriptor: int, command: list[str]) -> int:
+def main(descriptor: int, grace_s: float, command: list[str]) -> int:
     told_to_end = False
 
     def on_sigterm(_signum: int, _frame: object) -> None:
@@ -66,11 +63,11 @@ def main(descriptor: int, command: list[str]) -> int:
         readable, _, _ = select.select([descriptor], [], [], LOOK_EVERY_S)
         told_to_end = told_to_end or bool(readable)
     code = server.poll()
-    _end_group()
+    _end_group(grace_s)
     if code is None:
         return 0
     return 128 - code if code < 0 else code
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), sys.argv[2:]))
+    sys.exit(main(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]))

@@ -22,6 +22,7 @@ from fdvs.serving import keeper
 LOOK_EVERY_S = 0.2
 TELL_EVERY_S = 10.0
 ANSWER_WITHIN_S = 5.0
+GRACE_S = 10.0
 LAST_LINES = 20
 _LAST_BYTES = 16384
 
@@ -63,16 +64,20 @@ class Server:
         environment: its whole environment.
         log: file to which everything it prints is appended.
         url: where it will answer, without `/v1`.
+        grace_s: how long it has to end by itself before it is killed.
     """
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path, url: str) -> None:
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], log: Path, url: str, grace_s: float = GRACE_S
+    ) -> None:
         self.log = log
         self.url = url
+        self._grace_s = grace_s
         watched, self._held = os.pipe()
         try:
             with log.open("ab") as out:
                 self._keeper = subprocess.Popen(
-                    [sys.executable, "-P", str(Path(keeper.__file__)), str(watched), *command],
+                    [sys.executable, "-P", str(Path(keeper.__file__)), str(watched), str(grace_s), *command],
                     env=dict(environment),
                     stdin=subprocess.DEVNULL,
                     stdout=out,
@@ -98,7 +103,7 @@ class Server:
             os.close(self._held)
             self._held = -1
         try:
-            self._keeper.wait(keeper.GRACE_S + 5)
+            self._keeper.wait(self._grace_s + 5)
         finally:
             if self._keeper.returncode != 0:  # it could not do all of its work: whoever is left of the group goes now
                 with contextlib.suppress(ProcessLookupError):
