@@ -33,7 +33,7 @@ LAYERS = (
         "languages",
     ),
     ("retrieval", "pipeline", "hosting"),
-    ("batch", "api", "doctor"),
+    ("batch", "api", "doctor", "serving"),
     ("cli",),
 )
 LAYER_OF = {part: layer for layer, parts in enumerate(LAYERS) for part in parts}

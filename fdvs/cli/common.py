@@ -38,6 +38,10 @@ YesOption = Annotated[
 DEFAULT_LIBRARY = Path("fdvs-library")
 
 
+class Terminated(BaseException):
+    """SIGTERM arrived: unwinds like Ctrl-C does, so that workers are stopped on the way out."""
+
+
 def open_library(path: Path, assignments: list[str] | None = None) -> Library:
     """The existing library at `path`; a NotFoundError says how to make one."""
     from fdvs.api import Library

@@ -21,7 +21,6 @@ from fdvs.cli.common import (
     print_json,
 )
 
-
 if TYPE_CHECKING:
     from fdvs.settings import Scalar
 

@@ -24,10 +24,11 @@ from fdvs.cli import (
     redundancy,
     relink,
     search,
+    serve,
     status,
     story,
 )
-from fdvs.cli.common import note
+from fdvs.cli.common import Terminated, note
 from fdvs.errors import FdvsError
 
 P = ParamSpec("P")
@@ -43,21 +44,17 @@ app = typer.Typer(
 )
 
 
-class _Terminated(BaseException):
-    """SIGTERM arrived: unwinds like Ctrl-C does, so that workers are stopped on the way out."""
-
-
 def _on_sigterm(signum: int, frame: FrameType | None) -> None:
-    raise _Terminated
+    raise Terminated
 
 
 def _exit_code_of(command: Callable[[], int]) -> int:
     """Run a command; errors become a line on stderr and an exit code (1, 2, 3, 130, 143), never a traceback."""
     try:
         return command()
-    except (KeyboardInterrupt, _Terminated) as stop:
+    except (KeyboardInterrupt, Terminated) as stop:
         note("fdvs: stopped; what was finished is kept, and the same command goes on from there")
-        return 143 if isinstance(stop, _Terminated) else 130
+        return 143 if isinstance(stop, Terminated) else 130
     except BrokenPipeError:  # whoever read our output (head, less) went away: no error of ours
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -90,6 +87,7 @@ for _name, _command in (
     ("export", export.export),
     ("forget", forget.forget),
     ("relink", relink.relink),
+    ("serve", serve.serve),
     ("doctor", doctor.doctor),
     ("demo", demo.demo),
 ):
