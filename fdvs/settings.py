@@ -296,6 +296,15 @@ def _check_ranges(settings: Settings) -> None:
         raise UsageError(
             "clips.shot_cuts=on looks at every frame and clips.frames=keyframes at key frames only: pick one"
         )
+    for name, value, least in (
+        ("captions.frame_short_side", settings.captions.frame_short_side, 16),
+        ("captions.max_tokens", settings.captions.max_tokens, 8),
+        ("story.writer_max_tokens", settings.story.writer_max_tokens, 32),
+        ("answers.max_tokens", settings.answers.max_tokens, 8),
+        ("run.requests", settings.run.requests, 1),
+    ):
+        if value < least:
+            raise UsageError(f"{name} must be at least {least}, got {value}")
     if not 0 < settings.frames.threshold <= 1:
         raise UsageError(f"frames.threshold must lie in (0, 1], got {settings.frames.threshold}")
     if not 0 < settings.story.repeat_similarity <= 1:

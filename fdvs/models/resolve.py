@@ -7,9 +7,8 @@ finds folders and asks servers for their model, and is for commands that are abo
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -272,5 +271,6 @@ def check_servers(settings: Settings) -> None:
 
 def server_models(where: str) -> tuple[str, ...]:
     """The names of the models that a server has; a ServerError where it does not answer."""
-    asked: Sequence[str] = import_module("fdvs.chat.openai").server_models(where)
-    return tuple(asked)
+    from fdvs.chat.servers import server_models as asked
+
+    return tuple(asked(where))

@@ -95,7 +95,7 @@ def test_a_loop_has_failed() -> None:
 
 def test_ordinary_text_is_no_loop() -> None:
     text = (
-        "A man walks down a street. A dog follows him. The man stops, the dog stops. A car passes, the dog barks at it. "
+        "A man walks down a street. A dog follows him. The man stops, the dog stops. A car passes, the dog barks. "
         "The man laughs, and then he walks on down the street, and the dog follows him again until both are gone."
     )
     assert not is_loop(text)
