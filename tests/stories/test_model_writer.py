@@ -118,7 +118,7 @@ def test_a_scene_is_told_from_what_is_seen_shown_said_and_measured_with_their_ti
 
 
 def test_what_goes_on_from_clip_to_clip_is_one_line_of_all_these_clips() -> None:
-    clips = film(["A man sleeps."] * 3 + ["A dog barks."] + ["A man sleeps."] * 2)
+    clips = film(["A man sleeps."] * 3 + ["A dog barks."] + ["A man sleeps."] * 2, pictures=lambda _: picture(0))
     model = ScriptedChat(retell)
     story = told_by(model, clips)
     scene = nodes_of(story, Level.SCENE)[0]
