@@ -13,8 +13,8 @@ from fdvs.prompts.tokens import chars_within, estimated_tokens
 from fdvs.prompts.writer import NumberedLine, line_text
 from fdvs.records import Span
 
-MAX_SECTIONS = 24
-"""Sections that the lines of one node may fill, as many as a node has children; more lines are shortened to fit."""
+MAX_SECTIONS = 128
+"""Sections that the lines of one node may fill: hours of film at a small context; what is more is shortened to fit."""
 
 _LARGEST_NUMBER = 9999  # stands for every line's number, so that a line costs the same wherever it comes to stand
 
@@ -86,21 +86,20 @@ def _run_tokens(pieces: Sequence[Item], start: int, room: int) -> int:
 
 def _pieces(item: Item, room: int) -> list[Item]:
     """A line as it is, or in pieces within `room`, cut at blanks where there are some."""
+    if item.tokens <= room:
+        return [item]
     made: list[Item] = []
-    rest = item
-    while rest.tokens > room:
-        length = max(1, chars_within(rest.line.text, room - _overhead(item)))
+    rest, text_room = item.line.text, room - _overhead(item)
+    while rest:
+        length = max(1, chars_within(rest, text_room))
         # quoting may lengthen a text: brackets and the like are written as escapes
-        while length > 1 and _with_text(rest, rest.line.text[:length]).tokens > room:
+        while length > 1 and _with_text(item, rest[:length]).tokens > room:
             length = length * 3 // 4
-        blank = rest.line.text.rfind(" ", length // 2, length)
+        blank = rest.rfind(" ", length // 2, length) if length < len(rest) else -1
         end = blank if blank > 0 else length
-        made.append(_with_text(rest, rest.line.text[:end].strip()))
-        following = rest.line.text[end:].strip()
-        if not following:
-            return made
-        rest = _with_text(rest, following)
-    return [*made, rest]
+        made.append(_with_text(item, rest[:end].strip()))
+        rest = rest[end:].strip()
+    return made
 
 
 def shortened(items: Sequence[Item], room: int) -> tuple[list[Item], list[Cut]]:

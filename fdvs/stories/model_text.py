@@ -188,8 +188,7 @@ def _names(entries: Any, given: Sequence[str]) -> tuple[tuple[KnownName, ...], i
         name = entry.get("name") if isinstance(entry, dict) else None
         what = entry.get("what") if isinstance(entry, dict) else None
         plain = clean(name)[:NAME_CHARS].strip(_QUOTES + " ") if isinstance(name, str) else ""
-        telling = content_words(plain) or words(plain)
-        if not any(word in heard for word in telling) or len(kept) >= _MAX_NAMES:
+        if not any(word in heard for word in content_words(plain)) or len(kept) >= _MAX_NAMES:
             dropped += 1
         else:
             kept.append(KnownName(plain, clean(what)[:WHAT_CHARS] if isinstance(what, str) else ""))

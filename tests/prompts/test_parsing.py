@@ -23,6 +23,7 @@ READ = {"sentences": [{"text": "A dog, {runs}.", "sources": [1, 2]}], "title": '
         f"```\n{PLAIN}```",
         f"Here is the summary: {PLAIN} I hope this helps {{or not}}.",
         f'<think>I could say {{"sentences": []}} but no.</think>\n{PLAIN}',
+        f'so I could say {{"sentences": []}}</think>{PLAIN}',
         PLAIN.replace("[1, 2]", "[1, 2 , ]").replace('one\\""}', 'one\\"",\n}'),
         f'{{"note": 1}} {PLAIN}',
     ],
@@ -63,6 +64,7 @@ def test_an_object_inside_another_does_not_count() -> None:
 
 
 def test_commas_and_brackets_in_strings_are_left_alone() -> None:
+    assert parse_object('{"a": "</think>"}', ("a",)) == {"a": "</think>"}
     assert parse_object(r'{"a": "x,} \\", "b": ",]"}', ("a",)) == {"a": "x,} \\", "b": ",]"}
 
 

@@ -363,7 +363,7 @@ def test_a_section_of_which_nothing_comes_leaves_its_node_to_the_builtin_writer(
 
 
 def test_what_is_too_much_for_every_section_is_shortened_and_said() -> None:
-    text = "one two three four five six seven eight nine ten " * 4000  # far more than 24 sections hold
+    text = "one two three four five six seven eight nine ten " * 4000  # more than all sections hold
     model = ScriptedChat(retell)
     clips = film([text, "A dog runs."])
     story = told_by(model, clips, limited(1400))
