@@ -27,6 +27,10 @@ _MARKER = re.compile(
     re.IGNORECASE,
 )
 _ID = re.compile(r"\s*[\[(]?\b[a-z_]{2,12}-[0-9a-f]{16}\b[\])]?")
+_REFUSAL = re.compile(
+    r"(?:(?:i['’]m|i am) sorry|sorry,|as an ai\b|i (?:cannot|can['’]t|can not|won['’]t|am (?:not able|unable))\b)",
+    re.IGNORECASE,
+)
 _QUOTES = "\"'“”„«»‚‘’"
 
 
@@ -140,6 +144,12 @@ def read_paragraph(text: str, max_sentences: int, *, is_cut_off: bool) -> ReadRe
         dropped_sentences=dropped + len(told) - len(sound),
         cleaned_sentences=int(bool(sound) and clean(text) != safe_text(text)),
     )
+
+
+def refuses(text: str) -> bool:
+    """Whether a reply in plain text begins as models do that refuse in words: speaking of themselves, which nobody does
+    who says what happens in a clip."""
+    return _REFUSAL.match(clean(text)) is not None
 
 
 def is_sound(sentence: str) -> bool:

@@ -33,15 +33,17 @@ from fdvs.stories.budget import Cut, Item, fits, sections, shortened
 from fdvs.stories.evidence import ClipEvidence
 from fdvs.stories.glossary import Glossary
 from fdvs.stories.lines import SEEN, Line
-from fdvs.stories.model_text import TITLE_CHARS, ReadReply, read_paragraph, read_reply
+from fdvs.stories.model_text import TITLE_CHARS, ReadReply, read_paragraph, read_reply, refuses
 from fdvs.stories.phases import phase_phrase
-from fdvs.stories.words import one_line, same_text_key
+from fdvs.stories.words import one_line, safe_text, same_text_key
 from fdvs.stories.writing_report import FellBack, LeftOut, Sectioned, WriterReport
 
 CHAPTER_TOKENS = 100
 """Tokens of a chapter in the profile `paper`, as published."""
 
 _LEAST_ROOM = 200  # tokens for lines, below which no story can be told
+_LEAST_REPLY = 32
+_REASON_CHARS = 200
 _MS_PER_SCENE_SENTENCE = 20_000
 _GAP_MS = 500  # a shorter gap does not end what goes on
 _CHAPTER_SENTENCES = 8
@@ -134,6 +136,8 @@ class ModelWriter:
         self._reply_tokens = min(settings.writer_max_tokens, context // 3) if context else settings.writer_max_tokens
         self._chapter_tokens = min(chapter_tokens, self._reply_tokens)
         self._context = context
+        if self._reply_tokens < _LEAST_REPLY or self._chapter_tokens < _LEAST_REPLY:
+            raise InputError(f"a story needs replies of at least {_LEAST_REPLY} tokens, got {self._chapter_tokens}")
         if context and self._room([]) < _LEAST_ROOM:
             raise InputError(
                 f"a context of {context} tokens is too small to write a story: with the rules and a reply of "
@@ -303,6 +307,8 @@ class ModelWriter:
         result = EMPTY
         for reminder in ("", REMINDER_PLAIN):
             (reply,) = yield [chapter_request(facts, max_tokens=self._chapter_tokens, reminder=reminder)]
+            if refuses(reply.text):
+                reply = replace(reply, text="", finish=Finish.REFUSED, reason="it says so in its reply")
             is_cut_off = reply.finish is Finish.LENGTH
             read = read_paragraph(reply.text, _CHAPTER_SENTENCES, is_cut_off=is_cut_off)
             result = _judged(reply, read if read.sentences else None, tally)
@@ -358,7 +364,8 @@ EMPTY = ReadReply("", (), ())
 def _judged(reply: ChatReply, read: ReadReply | None, tally: _Tally) -> ReadReply:
     """What a reply gives, counted; `EMPTY` where nothing can be used, with the reason in the tally."""
     if reply.finish in (Finish.REFUSED, Finish.FAILED):
-        tally.reason = f"the model {reply.finish}: {reply.reason}" if reply.reason else f"the model {reply.finish}"
+        why = safe_text(reply.reason)[:_REASON_CHARS]
+        tally.reason = f"the model {reply.finish}: {why}" if why else f"the model {reply.finish}"
         return EMPTY
     tally.truncated += reply.finish is Finish.LENGTH
     if read is None:

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fdvs.prompts.writer import KnownName
-from fdvs.stories.model_text import TITLE_CHARS, ReadReply, clean, clean_title, is_sound, read_paragraph, read_reply
+from fdvs.stories.model_text import (
+    TITLE_CHARS,
+    ReadReply,
+    clean,
+    clean_title,
+    is_sound,
+    read_paragraph,
+    read_reply,
+    refuses,
+)
 from tests.stories.retelling import reply_of
 
 GIVEN = ["Anna walks along the beach.", "A man repairs a red car."]
@@ -129,6 +138,21 @@ def test_a_paragraph_ends_with_its_last_whole_sentence() -> None:
     assert [one.text for one in whole.sentences] == ["Anna walks.", "Then."]
     assert whole.dropped_sentences == 1
     assert not read_paragraph("  ", 5, is_cut_off=True).sentences
+
+
+@pytest.mark.parametrize(
+    ("text", "is_refusal"),
+    [
+        ("I'm sorry, but I can't describe this.", True),
+        ("**As an AI** language model, I only see text.", True),
+        ("I cannot help with that request.", True),
+        ("A sorry-looking dog runs.", False),
+        ("A man says \"I'm sorry, I can't.\"", False),
+        ("", False),
+    ],
+)
+def test_a_refusal_in_words_is_told_from_words_about_one(text: str, is_refusal: bool) -> None:
+    assert refuses(text) == is_refusal
 
 
 def test_a_long_sentence_of_different_words_is_sound() -> None:

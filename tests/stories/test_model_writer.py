@@ -383,6 +383,19 @@ def test_a_context_without_room_for_text_is_an_error_that_says_so() -> None:
         told_by(ScriptedChat([], context_tokens=700), two_scenes())
 
 
+@pytest.mark.parametrize("tokens", [0, 31])
+def test_replies_without_room_for_a_sentence_are_an_error_that_says_so(tokens: int) -> None:
+    with pytest.raises(InputError, match="replies of at least 32 tokens"):
+        told_by(ScriptedChat([]), two_scenes(), limited(8192, tokens))
+
+
+def test_a_limit_of_zero_tokens_and_a_model_that_does_not_say_know_no_bound() -> None:
+    model = ScriptedChat(retell)
+    story = told_by(model, long_film(1), limited(0))
+    assert report_of(story).sectioned == ()
+    assert {one.max_tokens for one in model.requests} == {100}
+
+
 def test_the_order_in_which_replies_arrive_plays_no_part() -> None:
     def script(request: ChatRequest) -> ChatReply:
         number = sum(map(ord, text_of(request)))

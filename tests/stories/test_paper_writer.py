@@ -159,6 +159,7 @@ def test_an_hour_of_chapters_is_told_in_sections_where_it_does_not_fit() -> None
         (said("**A baker** stands.\n\n- He looks up [1]"), "A baker stands. - He looks up.", 1, 0),
         (said("\n"), "", 2, 0),
         (refused(), "", 1, 0),
+        (said("I'm sorry, but I can't help with that."), "", 1, 0),
     ],
 )
 def test_a_chapter_is_what_a_reply_in_plain_text_holds(reply: ChatReply, text: str, asked: int, truncated: int) -> None:
