@@ -26,11 +26,11 @@ from fdvs.prompts.writer import (
     fingerprint,
     story_request,
 )
-from fdvs.records import CaptionKind, DuplicateGroup, Level, Sentence, Span, StoryNode, clock
+from fdvs.records import Caption, CaptionKind, DuplicateGroup, Level, Sentence, Span, StoryNode, clock
 from fdvs.settings import StorySettings
 from fdvs.stories.asking import Asker, Asking, Replies
 from fdvs.stories.budget import Cut, Item, fits, sections, shortened
-from fdvs.stories.evidence import ClipEvidence
+from fdvs.stories.evidence import MEASURED, ClipEvidence
 from fdvs.stories.glossary import Glossary
 from fdvs.stories.lines import SEEN, Line
 from fdvs.stories.model_text import TITLE_CHARS, ReadReply, read_paragraph, read_reply, refuses
@@ -56,7 +56,6 @@ _LABELS = {
     CaptionKind.SCREEN_TEXT: "on screen",
     CaptionKind.SPEECH: "said",
 }
-_PAPER_LABELS = {**_LABELS, CaptionKind.VISUAL: "caption"}
 _PAPER_ORDER = (
     CaptionKind.ACTION,
     CaptionKind.OBJECTS,
@@ -252,7 +251,7 @@ class ModelWriter:
                 return _Written("", (), (), tally)
             names += [name for one in read for name in one.names]
             items = [item for one, group in zip(read, groups, strict=True) for item in _summary_items(one, group)]
-            if sum(item.tokens for item in items) > before * 3 // 4:
+            if not fits(items, room) and sum(item.tokens for item in items) > before * 3 // 4:
                 items, cuts = shortened(items, room)
                 tally.cuts += cuts
         if not items:
@@ -296,9 +295,7 @@ class ModelWriter:
         )
         action_first = sorted(told, key=lambda one: one.kind is not CaptionKind.ACTION)
         items = [
-            Item(NumberedLine(one.span, _PAPER_LABELS[one.kind], one_line(one.text)), (clip_id,))
-            for one in action_first
-            if one.kind in SEEN or one.kind is CaptionKind.SPEECH
+            Item(NumberedLine(one.span, _perception_label(one), one_line(one.text)), (clip_id,)) for one in action_first
         ]
         if not items:
             return _Written("", (), (), tally)
@@ -414,6 +411,12 @@ def _clips_set_aside(clips: Sequence[ClipEvidence], members: Collection[str]) ->
 def _numbered(line: Line) -> NumberedLine:
     label = "measured" if line.is_measured else _LABELS[line.kind]
     return NumberedLine(Span(line.start_ms, max(line.end_ms, line.start_ms + 1)), label, line.plain)
+
+
+def _perception_label(caption: Caption) -> str:
+    if caption.kind is CaptionKind.VISUAL:
+        return "measured" if caption.backend == MEASURED else "caption"
+    return _LABELS[caption.kind]
 
 
 def _folded(items: Sequence[Item]) -> list[Item]:
