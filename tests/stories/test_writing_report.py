@@ -40,7 +40,8 @@ def test_each_kind_of_trouble_has_its_line() -> None:
         dropped_sentences=2,
     )
     assert report.warnings() == [
-        "chapter 5:00–10:00 was told from summaries of 3 sections, because its text did not fit the writer's model at once",
+        "chapter 5:00–10:00 was told from summaries of 3 sections, because its text did not fit the writer's model at "
+        "once",
         "1 reply of the writer's model cut off at the limit",
         "1,200 replies of the writer's model could not be read",
         "1 source invented by the writer's model, left out",
