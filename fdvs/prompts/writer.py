@@ -44,6 +44,7 @@ in one short paragraph what happens in the clip.
 Rules:
 - Tell only what the values say, together as one event. They come from programs that look at single frames and can be \
 wrong: what most of them agree on counts more than what one of them says.
+- A value marked "measured" tells of colours and motion only. Never guess from it what or who is in the picture.
 - Plain, complete sentences in the present tense. No lists, no headings, no mark-up, no mention of frames or programs.
 - {DATA_RULE}"""
 
@@ -141,7 +142,8 @@ def line_text(number: int, line: NumberedLine) -> str:
 
 
 def name_text(known: KnownName) -> str:
-    return f"- name {quoted(known.name, NAME_CHARS)}, which is {quoted(known.what, WHAT_CHARS)}"
+    what = f", which is {quoted(known.what, WHAT_CHARS)}" if known.what else ""
+    return f"- name {quoted(known.name, NAME_CHARS)}{what}"
 
 
 def story_request(

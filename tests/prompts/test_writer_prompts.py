@@ -26,12 +26,13 @@ LINES = [
 
 
 def test_a_request_for_a_scene_reads_so() -> None:
-    request = story_request(SCENE, LINES, [KnownName("Anna", "a woman in red")], max_tokens=70)
+    request = story_request(SCENE, LINES, [KnownName("Anna", "a woman in red"), KnownName("Ben", "")], max_tokens=70)
     assert text_of(request).splitlines() == [
         "Scene 2 of 5: 0:05–1:05 of a video that lasts 12:34.",
         "",
         "Known names:",
         '- name "Anna", which is "a woman in red"',
+        '- name "Ben"',
         "",
         "Lines:",
         '[1] 0:05–0:12 seen: "A woman walks."',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -20,7 +21,7 @@ from fdvs.stories.schema import check_against_schema
 from fdvs.stories.tree import BuiltStory, build_story, validate_sources, validate_tree
 from fdvs.stories.writing_report import WriterReport
 from tests.chat.scripted import ScriptedChat, failed, refused, said, text_of
-from tests.stories.films import SETTINGS, VIDEO_ID, BagOfWords, build, caption, film, picture, video_of
+from tests.stories.films import PEOPLE, SETTINGS, VIDEO_ID, BagOfWords, build, caption, film, picture, video_of
 from tests.stories.retelling import lines_of, reply_of, retell, what_of
 
 ALONG = "dogs gulls boats children kites shells".split()  # noqa: SIM905
@@ -360,6 +361,37 @@ def test_a_section_of_which_nothing_comes_leaves_its_node_to_the_builtin_writer(
     assert report.nodes_fallen_back >= 1
     assert report.nodes_written + report.nodes_fallen_back == sum(bool(node.children) for node in story.nodes)
     assert all(node.text for node in story.nodes)
+
+
+LONG = " ".join(f"{what}{who}" for what in ALONG for who in PEOPLE)[:400].rpartition(" ")[0]
+
+
+def test_summaries_of_sections_that_fit_are_told_whole() -> None:
+    def script(request: ChatRequest) -> str:
+        (lasts,) = re.findall(r"section (\d+) of", text_of(request).split("\n")[0]) or ["0"]
+        return reply_of([(f"Section {lasts}: {LONG}", [1])] if lasts != "0" else [("Done.", [1, 2])])
+
+    model = ScriptedChat(script)
+    clips = film([f"Clip {i}: {LONG}" for i in range(6)], pictures=lambda _: picture(0))
+    story = told_by(model, clips, limited(1500))
+    scene = [one for one in model.requests if what_of(one) == "scene 1"]
+    assert len(scene) == 3, "two sections and the whole"
+    assert [text for *_, text in lines_of(scene[-1])] == [f"Section 1: {LONG}.", f"Section 2: {LONG}."]
+    assert report_of(story).left_out == ()
+
+
+def test_summaries_as_long_as_what_they_sum_up_are_shortened_and_that_is_said() -> None:
+    def script(request: ChatRequest) -> str:
+        return reply_of([(f"{text} {number}", [number]) for number, _, _, text in lines_of(request)])
+
+    clips = film([f"Clip {i}: {LONG}" for i in range(20)], pictures=lambda _: picture(0))
+    settings = limited(1500)
+    settings = replace(settings, story=replace(settings.story, sentences_per_scene=9))
+    story = told_by(ScriptedChat(script), clips, settings)
+    cuts = [one for one in report_of(story).left_out if one.level is Level.SCENE]
+    assert cuts
+    assert {child for one in cuts for child in one.children} <= {one.clip.id for one in clips}
+    assert report_of(story).nodes_fallen_back == 0
 
 
 def test_what_is_too_much_for_every_section_is_shortened_and_said() -> None:

@@ -69,13 +69,15 @@ def test_perception_is_told_as_names_and_values_the_action_first_then_by_time() 
         seen(0, CaptionKind.VISUAL, "a horse"),
         seen(0, CaptionKind.OBJECTS, "horse, left, medium"),
         caption(first.clip, "riding a horse", CaptionKind.ACTION),
+        caption(first.clip, "Something moves.", backend="builtin"),
     )
     model = ScriptedChat(retell)
     told_by(model, [replace(first, captions=captions)])  # type: ignore[arg-type]
-    assert text_of(model.requests[0]).splitlines()[1:5] == [
+    assert text_of(model.requests[0]).splitlines()[1:6] == [
         'at 0.00 s action: "riding a horse"',
         'at 0.00 s objects: "horse, left, medium"',
         'at 0.00 s caption: "a horse"',
+        'at 0.00 s measured: "Something moves."',
         'at 4.00 s caption: "a rider on a horse"',
     ]
 
