@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from fdvs import Library
-from fdvs.api import BuildReport
+from fdvs.batch.report import BuildReport
+from fdvs.demo.film import render_demo
 from fdvs.errors import ConsentError, ServerError
 from fdvs.records import Caption, CaptionKind, Outcome
 from tests.batch.commands import Running, fdvs, render_film, wait_until
@@ -187,7 +188,7 @@ def once_bad(bad: Reply) -> Callable[[Seen], Reply | None]:
     ("name", "outcome", "told"),
     [
         ("refusing", Outcome.REFUSED, "refused"),
-        ("filtered", Outcome.REFUSED, "refused"),
+        ("filtered", Outcome.REFUSED, "filter"),
         ("cut", Outcome.TRUNCATED, "cut"),
         ("empty", Outcome.FAILED, "empty"),
         ("only-thought", Outcome.FAILED, "thought"),
@@ -247,7 +248,7 @@ def test_hostile_text_is_stored_as_harmless_text(film: Path, tmp_path: Path) -> 
 
 
 def test_the_same_words_on_different_pictures_are_flagged(once: Once, tmp_path: Path) -> None:
-    film = once("lake", lambda folder: _demo_film(folder)) / "lake.mp4"
+    film = once("lake", render_demo) / "a_day_at_the_lake.mp4"
     with FakeServer(lambda _: "A person talks to the camera.") as server:
         built = Built(tmp_path / "library", film, server)
         (row,) = built.build().rows
@@ -259,12 +260,6 @@ def test_the_same_words_on_different_pictures_are_flagged(once: Once, tmp_path: 
         server.answer = model
         assert not built.build(retry_failed=True).rows[0].warnings
         assert all(not c.reason for c in built.captions())
-
-
-def _demo_film(folder: Path) -> None:
-    from fdvs.demo.film import render_demo
-
-    render_demo(folder / "lake.mp4")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -279,21 +274,25 @@ def test_a_server_that_is_not_there_is_said_before_anything_is_begun(film: Path,
 
 
 def test_a_server_that_goes_ends_the_video_and_keeps_what_was_answered(film: Path, tmp_path: Path) -> None:
-    gone = Reply(drop=True)
-
     def script(request: Seen) -> Reply | None:
-        return gone if request.number >= 4 else None
+        if request.number < 4:
+            return None
+        server.stop()
+        return Reply(drop=True)
 
     with FakeServer(model, script=script) as server:
-        built = Built(tmp_path / "library", film, server, "run.requests=1", "run.request_retries=0")
+        built = Built(tmp_path / "library", film, server, "run.requests=1")
         report = built.build()
         (row,) = report.rows
         assert (report.exit_code, row.state, row.code) == (1, "failed", "crashed")
-        server.script = SCRIPTS["usual"]
-        answered = {start_of(request) for request in server.requests[:4]}
-        before = len(server.requests)
+        assert "no connection" in row.message
+    answered = {start_of(request) for request in server.requests[:4]}
+    with FakeServer(model, port=server.port) as again:
         assert built.build(retry_failed=True).exit_code == 0
-        assert not answered & {start_of(request) for request in server.requests[before:]}
+        asked = {start_of(request) for request in again.requests}
+    assert asked
+    assert not answered & asked
+    assert all(caption.outcome is Outcome.OK for caption in built.captions())
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
@@ -308,7 +307,8 @@ def test_a_stopped_build_asks_only_for_what_was_not_answered(
 
     with FakeServer(steady, script=script) as server:
         library = tmp_path / "library"
-        arguments = [*("build", film, "-L", library), *(a for s in SETTINGS for a in ("--set", s))]
+        arguments: list[str | Path] = ["build", film, "-L", library]
+        arguments += [a for s in SETTINGS for a in ("--set", s)]
         arguments += ["--captioner", "openai", "--captioner-url", server.url, "--requests", "4"]
         with Running(*arguments) as running:
             assert wait_until(lambda: stored_captions(library) == 5, unless=lambda: not running.runs)

@@ -305,7 +305,8 @@ class FakeServer:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
+        if self._thread.is_alive():
+            self.stop()
         self._thread.join(10)
 
     def hold(self) -> None:
@@ -316,6 +317,10 @@ class FakeServer:
         """Let those that are held go on."""
         self._held = False
         self._loop.call_soon_threadsafe(self._go.set)
+
+    def stop(self) -> None:
+        """Go away, as a server that crashes does; from a script, too."""
+        self._loop.call_soon_threadsafe(self._stop.set)
 
     def wait_until(self, holds: Callable[[FakeServer], bool], timeout_s: float = 20) -> bool:
         """Wait until `holds(self)`, which is looked at whenever a count changes; False after `timeout_s`."""
