@@ -172,7 +172,7 @@ def _detections(scores: NDArray[np.float32], boxes: NDArray[np.float32], chunk: 
 def merged(found: Sequence[Detection]) -> list[Detection]:
     """The surest of each set of boxes that cover each other: chunks do not know what other chunks have found."""
     kept: list[Detection] = []
-    for one in sorted(found, key=lambda one: (-one.score, one.name)):
+    for one in sorted(found, key=lambda one: (-one.score, one.name, one.box)):
         if all(overlap(one.box, other.box) <= SAME_OVERLAP for other in kept):
             kept.append(one)
     return kept

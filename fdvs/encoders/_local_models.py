@@ -109,6 +109,6 @@ def tokenizer_of(transformers: Any, model: str, vocabulary_size: int) -> Any:
     found = transformers.AutoTokenizer.from_pretrained(model, local_files_only=True, trust_remote_code=False)
     if 2 * len(found) < vocabulary_size:
         raise BackendUnavailableError(
-            f"{model} has no tokenizer here that fits it ({len(found)} tokens of {vocabulary_size}); get all of its files"
+            f"{model}: no tokenizer here that fits it ({len(found)} tokens of {vocabulary_size}); get all of its files"
         )
     return found
