@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from fdvs.captioners import grounding
 from fdvs.captioners.base import Captioner, ClipCaptions, ClipInput, StreamingCaptioner, captioner
 from fdvs.captioners.builtin import BuiltinCaptioner
 from fdvs.captioners.enrich import ALL, Enriched, EnrichedStream, enriched, named, perceivers
@@ -35,6 +36,12 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> CaptionSettings:
         action_model=str(save_video_classifier(folder / "action")),
         frame_caption_model=str(save_blip2(folder / "blip2")),
     )
+
+
+@pytest.fixture(autouse=True)
+def few_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tiny detector reads a few tokens at a time: all our names would be fifty chunks."""
+    monkeypatch.setattr(grounding, "bare_names", lambda: ("cup", "dog", "wine glass"))
 
 
 class Looker:
