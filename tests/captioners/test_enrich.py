@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fdvs.captioners import grounding
+from fdvs.captioners import blip2, grounding
 from fdvs.captioners.base import Captioner, ClipCaptions, ClipInput, StreamingCaptioner, captioner
 from fdvs.captioners.builtin import BuiltinCaptioner
 from fdvs.captioners.enrich import ALL, Enriched, EnrichedStream, enriched, named, perceivers
@@ -40,8 +40,9 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> CaptionSettings:
 
 @pytest.fixture(autouse=True)
 def few_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tiny detector reads a few tokens at a time: all our names would be fifty chunks."""
+    """A tiny detector reads a few tokens at a time: all our names would be fifty chunks. And few words will do."""
     monkeypatch.setattr(grounding, "bare_names", lambda: ("cup", "dog", "wine glass"))
+    monkeypatch.setattr(blip2, "MAX_TOKENS", 6)
 
 
 class Looker:
