@@ -13,7 +13,7 @@ import pytest
 from fdvs.captioners import blip2, grounding
 from fdvs.captioners.base import Captioner, ClipCaptions, ClipInput, StreamingCaptioner, captioner
 from fdvs.captioners.builtin import BuiltinCaptioner
-from fdvs.captioners.enrich import ALL, Enriched, EnrichedStream, enriched, named, perceivers
+from fdvs.captioners.enrich import ALL, Enriched, EnrichedStream, enriched, fingerprint, named, perceivers
 from fdvs.captioners.perception import NO_PICTURE, Seen, caption_of, perceived
 from fdvs.chat.base import Usage
 from fdvs.errors import BackendUnavailableError, ServerError, UnknownBackendError
@@ -96,6 +96,16 @@ def test_unknown_name_is_an_error_that_lists_the_known_ones() -> None:
 def test_nothing_to_add_leaves_the_captioner_as_it_is() -> None:
     by = BuiltinCaptioner(CaptionSettings(), "hash")
     assert enriched(by, CaptionSettings(), "hash") is by
+
+
+def test_fingerprint_follows_names_and_question_of_the_models_that_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fingerprint(()) == ""
+    prints = {which: fingerprint(which) for which in (("objects",), ("action",), ("frame_captions",), ALL)}
+    assert len(set(prints.values())) == 4
+    assert fingerprint(ALL[::-1]) == prints[ALL]
+    monkeypatch.setattr(blip2, "PROMPT", "What is this?")
+    changed = {which for which, before in prints.items() if fingerprint(which) != before}
+    assert changed == {("frame_captions",), ALL}
 
 
 def test_trouble_with_a_clip_is_its_outcome() -> None:
