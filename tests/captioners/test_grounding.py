@@ -25,6 +25,7 @@ from fdvs.captioners.grounding import (
 from fdvs.captioners.perception import perceived
 from fdvs.captioners.regions import Box, overlap, region, size
 from fdvs.captioners.vocabulary import bare_names
+from fdvs.encoders import minilm
 from fdvs.errors import BackendUnavailableError, InputError, UsageError
 from fdvs.records import CaptionKind, Outcome
 from tests.captioners import tiny_vision
@@ -67,6 +68,19 @@ def test_chunks_are_as_long_as_they_may_be() -> None:
 def test_name_that_would_be_cut_or_split_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="no detector can be asked"):
         list(chunked(["cup", name], words_in, 9))
+
+
+def test_shipped_names_fit_a_few_chunks_of_the_published_detector() -> None:
+    """It reads text with the WordPiece vocabulary that the shipped sentence encoder has too."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(Path(minilm.__file__).with_name("tokenizer.json")))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    parts = list(chunked(bare_names(), lambda text: len(tokenizer.encode(text).ids), 256))
+    assert [name for part in parts for name in part] == list(bare_names())
+    assert max(len(tokenizer.encode(asked(part)).ids) for part in parts) <= 256
+    assert len(parts) <= 6
 
 
 # --- what is told
