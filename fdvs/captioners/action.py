@@ -14,6 +14,7 @@ from fdvs.errors import BackendUnavailableError, UsageError
 from fdvs.records import CaptionKind, TimedPicture
 
 DEFAULT_MODEL = "MCG-NJU/videomae-base-finetuned-kinetics"
+RULE_VERSION = 1  # of how its findings become words; another number, other captions
 FAMILIES = ("videomae", "timesformer", "vivit")
 
 

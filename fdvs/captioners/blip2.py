@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DEFAULT_MODEL = "Salesforce/blip2-flan-t5-xl"
+RULE_VERSION = 1  # of how its findings become words; another number, other captions
 PROMPT = (
     "Question: What does this picture show in detail? Name the place, the people and things in it with their colours, "
     "and what is going on. Answer:"

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from fdvs.captioners.base import Captioner, ClipCaptions, ClipInput, StreamingCaptioner
 from fdvs.captioners.perception import Perceiver, kept_of, perceived
+from fdvs.captioners.vocabulary import bare_names
 from fdvs.errors import UnknownBackendError
-from fdvs.records import Caption
+from fdvs.records import Caption, content_id
 from fdvs.settings import CaptionSettings
 
 ALL = ("objects", "action", "frame_captions")
@@ -44,6 +45,18 @@ def perceivers(which: Sequence[str], settings: CaptionSettings) -> list[Perceive
 def named(enrich: str) -> tuple[str, ...]:
     """The names that the setting `enrich` lists, each once."""
     return tuple(dict.fromkeys(name for part in enrich.split(",") if (name := part.strip())))
+
+
+def fingerprint(which: Sequence[str]) -> str:
+    """What these models are asked for, apart from the models themselves: names, question, rules. Cheap; loads none."""
+    from fdvs.captioners import action, blip2, grounding
+
+    asked = {
+        "objects": (grounding.RULE_VERSION, grounding.DEFAULT_MODEL, bare_names()),
+        "action": (action.RULE_VERSION, action.DEFAULT_MODEL),
+        "frame_captions": (blip2.RULE_VERSION, blip2.DEFAULT_MODEL, blip2.PROMPT, blip2.MAX_TOKENS),
+    }
+    return content_id("perception", [asked[name] for name in ALL if name in which]) if which else ""
 
 
 class Enriched:

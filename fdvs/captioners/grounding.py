@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DEFAULT_MODEL = "IDEA-Research/grounding-dino-base"
+RULE_VERSION = 1  # of how its findings become words; another number, other captions
 FAMILIES = ("grounding-dino", "mm-grounding-dino")
 BOX_THRESHOLD, TEXT_THRESHOLD = 0.4, 0.25  # of a box's best token; of the best token of the name that it gets
 SAME_OVERLAP = 0.7  # boxes that share more are one object, under whatever names
@@ -172,7 +173,7 @@ def _detections(scores: NDArray[np.float32], boxes: NDArray[np.float32], chunk: 
 def merged(found: Sequence[Detection]) -> list[Detection]:
     """The surest of each set of boxes that cover each other: chunks do not know what other chunks have found."""
     kept: list[Detection] = []
-    for one in sorted(found, key=lambda one: (-one.score, one.name)):
+    for one in sorted(found, key=lambda one: (-one.score, one.name, one.box)):
         if all(overlap(one.box, other.box) <= SAME_OVERLAP for other in kept):
             kept.append(one)
     return kept

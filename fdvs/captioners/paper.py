@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fdvs.captioners import enrich
 from fdvs.captioners.base import ClipCaptions, ClipInput
-from fdvs.captioners.enrich import ALL, perceivers
 from fdvs.captioners.perception import perceived
 from fdvs.settings import CaptionSettings
+
+
+def fingerprint(_settings: CaptionSettings) -> str:
+    """What the three models are asked for, apart from the models themselves. Cheap; loads none."""
+    return enrich.fingerprint(enrich.ALL)
 
 
 class PaperCaptioner:
@@ -21,7 +26,7 @@ class PaperCaptioner:
     wants_all_samples = True
 
     def __init__(self, settings: CaptionSettings, settings_hash: str) -> None:
-        self._perceivers = perceivers(ALL, settings)
+        self._perceivers = enrich.perceivers(enrich.ALL, settings)
         self._settings_hash = settings_hash
         self.wants_frames = settings.frame_short_side
 

@@ -13,7 +13,7 @@ _REGIONS = (
 _SIZES = ("small", "medium", "large")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Box:
     """A rectangle by its centre and size, as shares 0..1 of the picture's width and height."""
 

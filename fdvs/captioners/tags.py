@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +24,11 @@ from fdvs.captioners import vocabulary as names
 from fdvs.captioners.base import ClipCaptions, ClipInput
 from fdvs.captioners.guesses import Guess, listed, plain, sureness
 from fdvs.captioners.perception import MAX_REASON_CHARS, NO_PICTURE, TROUBLE, Seen, caption_of, decoded
+from fdvs.captioners.tag_vectors import text_vectors
 from fdvs.captioners.vocabulary import KINDS, Vocabulary, vocabulary
 from fdvs.errors import UsageError
 from fdvs.records import Caption, CaptionKind
 from fdvs.settings import CaptionSettings
-
-if TYPE_CHECKING:
-    from fdvs.encoders.image_text import ImageTextModel
 
 RULE_VERSION = 1  # of how scores become words; another number, other captions
 # The least mean score at which a name is told, and how many names of a kind at most. A picture shows several objects
@@ -113,31 +110,6 @@ def model_spec(model: str, url: str) -> str:
             "openai/clip-vit-base-patch32, or open_clip:MODEL@WEIGHTS"
         )
     return model if model.startswith(("open_clip:", "transformers:")) else f"transformers:{model}"
-
-
-_KNOWN: dict[tuple[str, str], dict[str, NDArray[np.float32]]] = {}
-
-
-def text_vectors(model: ImageTextModel) -> dict[str, NDArray[np.float32]]:
-    """The vectors `[names + rivals, D]` of every kind; made once in a process for each model."""
-    key = (model.name, names.fingerprint())
-    if key not in _KNOWN:
-        prompts = {kind: vocabulary(kind).prompts() for kind in KINDS}
-        rows = ensembled(model, [sentences for kind in KINDS for sentences in prompts[kind]])
-        ends = np.cumsum([len(prompts[kind]) for kind in KINDS])
-        _KNOWN[key] = dict(zip(KINDS, np.split(rows, ends[:-1]), strict=True))
-    return _KNOWN[key]
-
-
-def ensembled(model: ImageTextModel, prompts: Sequence[Sequence[str]]) -> NDArray[np.float32]:
-    """`[N, D]`: for each name the unit mean of the vectors of its sentences; equal sentences go to the model once, and
-    those of about one length together."""
-    distinct = sorted({text for texts in prompts for text in texts}, key=lambda text: (len(text), text))
-    at = {text: row for row, text in enumerate(distinct)}
-    vectors = model.encode_texts(distinct)
-    means = np.stack([vectors[[at[text] for text in texts]].mean(axis=0) for texts in prompts])
-    unit: NDArray[np.float32] = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
-    return unit
 
 
 def probabilities(logits: NDArray[np.float32], *, is_sigmoid: bool) -> NDArray[np.float64]:

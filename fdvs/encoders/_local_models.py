@@ -61,7 +61,7 @@ def loading(model: str) -> Iterator[None]:
     except OSError as error:
         named = _REPOSITORY.fullmatch(model) and not Path(model).exists()
         raise not_here(repr(model), model if named else "") from error
-    except (RuntimeError, ValueError, KeyError, TypeError, damaged) as error:
+    except (RuntimeError, ValueError, KeyError, TypeError, ImportError, damaged) as error:
         raise BackendUnavailableError(f"{model} cannot be loaded: {error}") from error
 
 
@@ -101,14 +101,21 @@ def pretrained(model_class: Any, model: str, target: str, dtype: Any) -> Any:
 
 
 def tokenizer_of(transformers: Any, model: str, vocabulary_size: int) -> Any:
-    """The tokenizer of `model`, whose network knows `vocabulary_size` tokens.
-
-    Without its files transformers makes up an empty one, which turns every text into the same few tokens; that is
-    refused here.
-    """
+    """The tokenizer of `model`, whose network knows `vocabulary_size` tokens."""
     found = transformers.AutoTokenizer.from_pretrained(model, local_files_only=True, trust_remote_code=False)
-    if 2 * len(found) < vocabulary_size:
+    return fitting(found, model, vocabulary_size)
+
+
+def fitting(tokenizer: Any, model: str, vocabulary_size: int) -> Any:
+    """The tokenizer itself, if it can be that of `model`.
+
+    Where its files are missing transformers makes up an empty one, which turns every text into the same few tokens.
+
+    Raises:
+        BackendUnavailableError: it knows less than half of the tokens that the network knows.
+    """
+    if 2 * len(tokenizer) < vocabulary_size:
         raise BackendUnavailableError(
-            f"{model} has no tokenizer here that fits it ({len(found)} tokens of {vocabulary_size}); get all of its files"
+            f"{model}: no tokenizer here that fits it ({len(tokenizer)} tokens of {vocabulary_size}); get all its files"
         )
-    return found
+    return tokenizer

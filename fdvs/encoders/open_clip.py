@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fdvs.encoders._local_models import device, in_batches, loading, not_here, require, stored_name
+from fdvs.encoders._local_models import device, fitting, in_batches, loading, not_here, require, stored_name
 from fdvs.encoders.pictures import Picture
 from fdvs.errors import UsageError
 
@@ -100,10 +100,12 @@ def _tokenizer(library: Any, source: str) -> Any:
     named = str(config["text_cfg"].get("hf_tokenizer_name", ""))
     if not named and folder == source and "siglip" in source.lower():
         raise UsageError(f"{source}: open_clip would download its tokenizer; name a folder or a transformers model")
-    with loading(named or source):
-        return library.get_tokenizer(
-            source, **({"local_files_only": True, "trust_remote_code": False} if named else {})
-        )
+    if not named:
+        return library.get_tokenizer(source)
+    with loading(named):
+        found = library.get_tokenizer(source, local_files_only=True, trust_remote_code=False)
+        fitting(found.tokenizer, named, config["text_cfg"]["vocab_size"])
+        return found
 
 
 def _from_name(library: Any, model: str, weights: str, target: str) -> tuple[str, Any]:

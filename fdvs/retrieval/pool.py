@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fdvs.encoders.text import trained_on
+from fdvs.encoders.text import encode_query, trained_on
 from fdvs.errors import UsageError
 from fdvs.languages.detect import is_latin
 from fdvs.languages.function_words import language_of_query, telling
@@ -147,7 +147,7 @@ class Query:
         self.pool = Pool.of(store, encoder)
         self.text = check_query(text)
         self._key = same_text_key(self.text)
-        self.vector = np.asarray(encoder.encode([self.text])[0], np.float32)
+        self.vector = np.asarray(encode_query(encoder, [self.text])[0], np.float32)
         found = terms(self.text, query=True)
         language = language_of_query(found, self.pool.words.spoken)
         self.stems = self.pool.telling(self.text, query=True)

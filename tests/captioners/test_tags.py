@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fdvs.captioners import tags
+from fdvs.captioners import tag_vectors, tags
+from fdvs.captioners import vocabulary as vocabulary_module
 from fdvs.captioners.base import captioner
 from fdvs.captioners.guesses import Guess
-from fdvs.captioners.tags import NOTHING, TagCaptioner, chosen, ensembled, fingerprint, probabilities, sentences
+from fdvs.captioners.tag_vectors import ensembled, text_vectors
+from fdvs.captioners.tags import NOTHING, TagCaptioner, chosen, fingerprint, probabilities, sentences
 from fdvs.captioners.vocabulary import KINDS, Vocabulary, vocabulary
-from fdvs.encoders.image_text import image_text_model
+from fdvs.encoders.image_text import ImageTextModel, image_text_model
 from fdvs.errors import BackendUnavailableError, UsageError
 from fdvs.records import CaptionKind, Outcome
 from fdvs.settings import CaptionSettings
@@ -135,12 +137,19 @@ def settings_of(folder: Path) -> CaptionSettings:
     return CaptionSettings(captioner="clip", captioner_model="tiny@00000000", captioner_url=f"file:{folder}")
 
 
+FEW_OF_EACH = {kind: Vocabulary(kind, vocabulary(kind).names[:4], vocabulary(kind).rivals[:2]) for kind in KINDS}
+
+
 @pytest.fixture(autouse=True)
-def small_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few names of each kind: thousands of sentences teach a model of random numbers nothing."""
-    few = {kind: Vocabulary(kind, vocabulary(kind).names[:4], vocabulary(kind).rivals[:2]) for kind in KINDS}
-    monkeypatch.setattr(tags, "vocabulary", few.__getitem__)
-    monkeypatch.setattr(tags, "_KNOWN", {})
+def small_vocabulary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """A few names of each kind: thousands of sentences teach a model of random numbers nothing. Nothing is kept."""
+    monkeypatch.setattr(tags, "vocabulary", FEW_OF_EACH.__getitem__)
+    monkeypatch.setattr(vocabulary_module, "vocabulary", FEW_OF_EACH.__getitem__)
+    monkeypatch.setattr(tag_vectors, "_KNOWN", {})
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    vocabulary_module.fingerprint.cache_clear()
+    yield
+    vocabulary_module.fingerprint.cache_clear()
 
 
 @model
@@ -258,12 +267,73 @@ def test_what_a_model_is_sure_of_is_told_and_what_it_is_not_sure_of_is_not(
     assert [caption.text for caption in by.caption([clip])[0].captions] == [NOTHING]
 
 
+class Counting:
+    """A model that counts the texts that it is given."""
+
+    def __init__(self, towers: ImageTextModel) -> None:
+        self.towers = towers
+        self.name, self.dimension, self.short_side = towers.name, towers.dimension, towers.short_side
+        self.scale, self.bias, self.is_sigmoid = towers.scale, towers.bias, towers.is_sigmoid
+        self.num_texts = 0
+
+    def encode_pictures(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        return self.towers.encode_pictures(pictures)
+
+    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        self.num_texts += len(texts)
+        return self.towers.encode_texts(texts)
+
+
+def equal(one: dict[str, NDArray[np.float32]], other: dict[str, NDArray[np.float32]]) -> bool:
+    return all(np.array_equal(one[kind], other[kind]) for kind in KINDS)
+
+
 @model
 @needed
-def test_vectors_of_texts_are_made_once_in_a_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = TagCaptioner(settings_of(folder), "hash")
-    monkeypatch.setattr(type(first._model), "encode_texts", lambda self, texts: pytest.fail("encoded again"))
-    assert TagCaptioner(settings_of(folder), "hash")._texts is first._texts
+def test_vectors_of_names_are_made_once_in_a_process_and_kept_for_others(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    towers = Counting(image_text_model(f"transformers:{folder}"))
+    made = text_vectors(towers)
+    all_texts = towers.num_texts
+    assert text_vectors(towers) is made
+    assert towers.num_texts == all_texts
+    assert {kind: len(rows) for kind, rows in made.items()} == dict.fromkeys(KINDS, 6)
+    monkeypatch.setattr(tag_vectors, "_KNOWN", {})  # another process
+    assert equal(text_vectors(towers), made)
+    assert all_texts < towers.num_texts < 2 * all_texts
+
+
+@model
+@needed
+@pytest.mark.parametrize("harm", ["other weights", "damaged", "cut short", "other shape"])
+def test_kept_vectors_that_are_not_those_of_the_model_are_made_anew(
+    folder: Path, harm: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    towers = image_text_model(f"transformers:{folder}")
+    made = text_vectors(towers)
+    (kept,) = (tmp_path / "cache").rglob("*.npy")
+    good = kept.read_bytes()
+    if harm == "other weights":
+        np.save(kept, np.roll(np.load(kept), 1, axis=1))
+    elif harm == "other shape":
+        np.save(kept, np.load(kept)[1:])
+    else:
+        kept.write_bytes(b"no array" if harm == "damaged" else good[: len(good) // 2])
+    monkeypatch.setattr(tag_vectors, "_KNOWN", {})
+    assert equal(text_vectors(towers), made)
+    assert kept.read_bytes() == good
+    assert [path.name for path in kept.parent.iterdir()] == [kept.name]
+
+
+@model
+@needed
+def test_vectors_that_cannot_be_kept_are_used_all_the_same(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert text_vectors(image_text_model(f"transformers:{folder}"))["places"].shape[0] == 6
 
 
 @model

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-
 import pytest
 
 from fdvs.captioners import vocabulary as module
@@ -55,9 +53,10 @@ def test_another_name_is_another_fingerprint(monkeypatch: pytest.MonkeyPatch) ->
     before = fingerprint()
     assert len(before) == 8
     shipped = {kind: vocabulary(kind) for kind in KINDS}
+    assert fingerprint.__wrapped__() == before
     more = {**shipped, "light": Vocabulary("light", (*shipped["light"].names, "by moonlight"), shipped["light"].rivals)}
     monkeypatch.setattr(module, "vocabulary", more.__getitem__)
     assert fingerprint.__wrapped__() != before
-    monkeypatch.undo()
-    importlib.invalidate_caches()
-    assert fingerprint.__wrapped__() == before
+    monkeypatch.setattr(module, "vocabulary", shipped.__getitem__)
+    monkeypatch.setattr(module, "RIVAL_TEMPLATES", ("a photograph of {}.", *module.RIVAL_TEMPLATES[1:]))
+    assert fingerprint.__wrapped__() != before
