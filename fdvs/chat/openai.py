@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 
@@ -63,9 +63,7 @@ class OpenAIChat:
         listing, _ = list_models(address, self._key)
         if listing is not None:
             address = replace(address, urls=(listing.url,))
-            if model not in listing.context_tokens and f"{model}:latest" not in listing.context_tokens:
-                self._check_absent(list(listing.context_tokens))
-        self.context_tokens = listing.context_tokens.get(model, 0) if listing is not None else 0
+        self.context_tokens = 0 if listing is None else self._context_in(listing.context_tokens)
         self._urls = address.urls
         self._first = self._found = first_dialect(serving.frames_as)
         self._settled = self._asked = Uses(media=False, binding=False)
@@ -75,10 +73,15 @@ class OpenAIChat:
         self._client = async_client(address, self._key, serving.requests, serving.timeout_s)
         self._loop = BackgroundLoop("fdvs-openai")
 
-    def _check_absent(self, known: list[str]) -> None:
-        """A wrong name would fail every request. Hosted servers know more names than they list."""
+    def _context_in(self, known: Mapping[str, int]) -> int:
+        """What the model can read. A wrong name would fail every request; but hosted servers know more names than they
+        list, and Ollama's names have tags."""
+        for name in (self.model, f"{self.model}:latest"):
+            if name in known:
+                return known[name]
         if is_loopback(self.server):
             raise ServerError(f"{self.server} has no model {self.model!r}; it has: {', '.join(known) or 'none'}")
+        return 0
 
     @property
     def fallbacks(self) -> tuple[str, ...]:
