@@ -36,7 +36,7 @@ from fdvs.chat.registry import Serving
 from fdvs.chat.replies import Said, clean_of, code_in, error_in, failed, message_in, understood
 from fdvs.chat.servers import list_models
 from fdvs.chat.slots import open_slots
-from fdvs.chat.transport import Heard, async_client, key_from_environment, post
+from fdvs.chat.transport import Connections, Heard, key_from_environment, post
 from fdvs.errors import ServerError
 
 _log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class OpenAIChat:
         self._finding: asyncio.Event | None = None
         self._chance = random.Random()  # noqa: S311 - only spreads retries
         self._slots = open_slots(serving.requests, serving.slots)
-        self._client = async_client(address, self._key, serving.requests, serving.timeout_s)
+        self._connections = Connections(address, self._key, serving.timeout_s)
         self._loop = BackgroundLoop("fdvs-openai")
 
     def _context_in(self, known: Mapping[str, int]) -> int:
@@ -111,7 +111,7 @@ class OpenAIChat:
         self._loop.close(self._let_go)
 
     async def _let_go(self) -> None:
-        await self._client.aclose()
+        await self._connections.close()
         self._slots.close()
 
     # On the loop
@@ -169,7 +169,8 @@ class OpenAIChat:
             url = f"{self._urls[min(dialect.base, len(self._urls) - 1)]}/chat/completions"
             body = body_of(request, self.model, dialect)
             start = time.monotonic()
-            heard = await post(self._client, url, body, self._serving.timeout_s)
+            with self._connections.one() as client:
+                heard = await post(client, url, body, self._serving.timeout_s)
             return heard, Usage(requests=1, images=request.num_pictures, seconds=time.monotonic() - start)
 
     def _lower(self, heard: Heard, mine: Dialect, uses: Uses) -> Dialect | None:

@@ -404,7 +404,7 @@ def test_a_key_is_sent_and_never_told(
         assert {reply.finish for reply in replies} == {Finish.FAILED, Finish.REFUSED}
         assert all(seen.headers["authorization"] == f"Bearer {key}" for seen in server.requests)
     chat.chat([request])
-    shown = caplog.text + repr(replies) + repr(vars(chat)["_client"])
+    shown = caplog.text + repr(replies) + repr(chat)
     assert caplog.records
     for hidden in ("hunter2", "treasure", "old oak"):
         assert hidden not in shown
