@@ -113,7 +113,7 @@ def step(
     if status not in _STEPPING | _BY_WORD or _ELSEWHERE.search(words):
         return None
     named = _named(dialect, words, uses, frames_as)
-    if named is not None or status in _BY_WORD:
+    if named is not None or status in _BY_WORD or any(one.search(words) for one in (_KWARGS, _MEDIA, _BINDING)):
         return named
     # The server does not say what it refuses. The binding goes first: replies are parsed strictly either way.
     return _looser(dialect, guesses) or _lower_media(dialect, words, guesses, frames_as)

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 
@@ -36,7 +36,7 @@ from fdvs.chat.registry import Serving
 from fdvs.chat.replies import Said, clean_of, code_in, error_in, failed, message_in, understood
 from fdvs.chat.servers import list_models
 from fdvs.chat.slots import open_slots
-from fdvs.chat.transport import Heard, async_client, key_from_environment, post
+from fdvs.chat.transport import Connections, Heard, key_from_environment, post
 from fdvs.errors import ServerError
 
 _log = logging.getLogger(__name__)
@@ -63,22 +63,25 @@ class OpenAIChat:
         listing, _ = list_models(address, self._key)
         if listing is not None:
             address = replace(address, urls=(listing.url,))
-            if model not in listing.context_tokens and f"{model}:latest" not in listing.context_tokens:
-                self._check_absent(list(listing.context_tokens))
-        self.context_tokens = listing.context_tokens.get(model, 0) if listing is not None else 0
+        self.context_tokens = 0 if listing is None else self._context_in(listing.context_tokens)
         self._urls = address.urls
         self._first = self._found = first_dialect(serving.frames_as)
         self._settled = self._asked = Uses(media=False, binding=False)
         self._finding: asyncio.Event | None = None
         self._chance = random.Random()  # noqa: S311 - only spreads retries
         self._slots = open_slots(serving.requests, serving.slots)
-        self._client = async_client(address, self._key, serving.requests, serving.timeout_s)
+        self._connections = Connections(address, self._key, serving.timeout_s)
         self._loop = BackgroundLoop("fdvs-openai")
 
-    def _check_absent(self, known: list[str]) -> None:
-        """A wrong name would fail every request. Hosted servers know more names than they list."""
+    def _context_in(self, known: Mapping[str, int]) -> int:
+        """What the model can read. A wrong name would fail every request; but hosted servers know more names than they
+        list, and Ollama's names have tags."""
+        for name in (self.model, f"{self.model}:latest"):
+            if name in known:
+                return known[name]
         if is_loopback(self.server):
             raise ServerError(f"{self.server} has no model {self.model!r}; it has: {', '.join(known) or 'none'}")
+        return 0
 
     @property
     def fallbacks(self) -> tuple[str, ...]:
@@ -108,7 +111,7 @@ class OpenAIChat:
         self._loop.close(self._let_go)
 
     async def _let_go(self) -> None:
-        await self._client.aclose()
+        await self._connections.close()
         self._slots.close()
 
     # On the loop
@@ -166,7 +169,8 @@ class OpenAIChat:
             url = f"{self._urls[min(dialect.base, len(self._urls) - 1)]}/chat/completions"
             body = body_of(request, self.model, dialect)
             start = time.monotonic()
-            heard = await post(self._client, url, body, self._serving.timeout_s)
+            with self._connections.one() as client:
+                heard = await post(client, url, body, self._serving.timeout_s)
             return heard, Usage(requests=1, images=request.num_pictures, seconds=time.monotonic() - start)
 
     def _lower(self, heard: Heard, mine: Dialect, uses: Uses) -> Dialect | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Mapping, Sequence
+from binascii import b2a_base64
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fdvs.chat.base import ChatRequest, Frames
@@ -18,11 +18,12 @@ _FRAMES_WITHOUT_KWARGS = 32  # vLLM takes no more of a list of frames unless it 
 
 
 def body_of(request: ChatRequest, model: str, dialect: Dialect) -> bytes:
-    """The body of a chat completion request."""
-    system = _system(request, dialect)
+    """The body of a chat completion request.
+
+    Pictures are most of it and need no escaping, so they are put between the JSON of the rest instead of through it.
+    """
     body: Json = {
         "model": model,
-        "messages": [*([{"role": "system", "content": system}] if system else []), *_user(request, dialect)],
         "max_tokens" if dialect.old_limit else "max_completion_tokens": request.max_tokens,
     }
     if dialect.sampling:
@@ -34,7 +35,14 @@ def body_of(request: ChatRequest, model: str, dialect: Dialect) -> bytes:
     timed = [part for part in request.parts if isinstance(part, Frames) and _media(part, dialect) is Media.TIMED_VIDEO]
     if timed:
         body["media_io_kwargs"] = {"video": frame_times(timed[0].pictures)}
-    return json.dumps(body, separators=(",", ":")).encode("ascii")
+    return b"".join((_json(body)[:-1], b',"messages":[', b",".join(_messages(request, dialect)), b"]}"))
+
+
+def _messages(request: ChatRequest, dialect: Dialect) -> Iterator[bytes]:
+    if system := _system(request, dialect):
+        yield _json({"role": "system", "content": system})
+    if request.parts:
+        yield b'{"role":"user","content":' + _content(request, dialect) + b"}"
 
 
 def has_video(request: ChatRequest) -> bool:
@@ -89,16 +97,14 @@ def _is_closed(schema: object) -> bool:
     return True
 
 
-def _user(request: ChatRequest, dialect: Dialect) -> list[Json]:
-    if not request.parts:
-        return []
+def _content(request: ChatRequest, dialect: Dialect) -> bytes:
     if all(isinstance(part, str) for part in request.parts):
         # Plain text: servers of models without eyes often take no list of parts.
-        return [{"role": "user", "content": "\n\n".join(str(part) for part in request.parts)}]
-    content: list[Json] = []
+        return _json("\n\n".join(str(part) for part in request.parts))
+    parts: list[bytes] = []
     for part in request.parts:
-        content += [_text(part)] if isinstance(part, str) else _shown(part, _media(part, dialect))
-    return [{"role": "user", "content": content}]
+        parts += [_text(part)] if isinstance(part, str) else _shown(part, _media(part, dialect))
+    return b"[" + b",".join(parts) + b"]"
 
 
 def _media(frames: Frames, dialect: Dialect) -> Media:
@@ -109,15 +115,19 @@ def _media(frames: Frames, dialect: Dialect) -> Media:
     return dialect.media
 
 
-def _shown(frames: Frames, media: Media) -> list[Json]:
+def _shown(frames: Frames, media: Media) -> list[bytes]:
     if media is not Media.IMAGES:
-        url = "data:video/jpeg;base64," + ",".join(_base64(picture) for picture in frames.pictures)
-        return [{"type": "video_url", "video_url": {"url": url}}]
-    content: list[Json] = []
+        return [_media_part(b"video", frames.pictures)]
+    parts: list[bytes] = []
     for picture in frames.pictures:
-        image = {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64," + _base64(picture)}}
-        content += [_text(f"Frame at {moment(picture.time_ms)}:"), image] if len(frames.pictures) > 1 else [image]
-    return content
+        image = _media_part(b"image", (picture,))
+        parts += [_text(f"Frame at {moment(picture.time_ms)}:"), image] if len(frames.pictures) > 1 else [image]
+    return parts
+
+
+def _media_part(kind: bytes, pictures: Sequence[TimedPicture]) -> bytes:
+    data = b",".join(b2a_base64(picture.jpeg, newline=False) for picture in pictures)
+    return b'{"type":"%b_url","%b_url":{"url":"data:%b/jpeg;base64,%b"}}' % (kind, kind, kind, data)
 
 
 def moment(time_ms: int) -> str:
@@ -125,9 +135,9 @@ def moment(time_ms: int) -> str:
     return f"{clock(time_ms)}.{time_ms % 1000 // 100}"
 
 
-def _text(text: str) -> Json:
-    return {"type": "text", "text": text}
+def _text(text: str) -> bytes:
+    return _json({"type": "text", "text": text})
 
 
-def _base64(picture: TimedPicture) -> str:
-    return base64.b64encode(picture.jpeg).decode("ascii")
+def _json(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode("ascii")

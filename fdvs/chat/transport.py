@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -48,17 +49,45 @@ def client_options(address: Address, key: str) -> dict[str, Any]:
     }
 
 
-def async_client(address: Address, key: str, connections: int, timeout_s: float) -> httpx.AsyncClient:
-    """A client that holds at most `connections` open."""
-    import httpx
+class Connections:
+    """Connections to one server, each with a client of its own.
 
-    return httpx.AsyncClient(
-        **client_options(address, key),
-        limits=httpx.Limits(
-            max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=_KEEP_S
-        ),
-        timeout=httpx.Timeout(timeout_s, connect=min(_CONNECT_S, timeout_s), pool=None),
-    )
+    A shared pool looks at all its connections, several times per request: with many that takes longer than the request.
+    """
+
+    def __init__(self, address: Address, key: str, timeout_s: float) -> None:
+        import httpx
+
+        self._options = client_options(address, key) | {
+            "limits": httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEEP_S),
+            "timeout": httpx.Timeout(timeout_s, connect=min(_CONNECT_S, timeout_s), pool=None),
+        }
+        self._free: list[httpx.AsyncClient] = []  # the last used is the first to be used again: it may still be open
+        self._all: list[httpx.AsyncClient] = []
+
+    @contextmanager
+    def one(self) -> Iterator[httpx.AsyncClient]:
+        """A client that nobody else uses meanwhile."""
+        client = self._free.pop() if self._free else self._another()
+        try:
+            yield client
+        finally:
+            self._free.append(client)
+
+    async def close(self) -> None:
+        """Close all; a second call does nothing."""
+        while self._all:
+            await self._all.pop().aclose()
+        self._free.clear()
+
+    def _another(self) -> httpx.AsyncClient:
+        import httpx
+
+        if not self._all:  # certificates are read once, not per connection
+            self._options["verify"] = httpx.create_ssl_context(trust_env=self._options["trust_env"])
+        client = httpx.AsyncClient(**self._options)
+        self._all.append(client)
+        return client
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,6 +241,7 @@ class FakeServer:
         max_model_len: told in `/models`; 0: not told, as hosted servers do not.
         takes: what the server knows of, of `ALL`.
         api_key: other keys are answered 401; empty: any goes.
+        listing: what `/models` sends instead of a list of `models`: bytes, or what is sent as JSON.
         prefix: where the API stands.
 
     Attributes:
@@ -265,6 +266,7 @@ class FakeServer:
         max_model_len: int = 32768,
         takes: frozenset[str] = ALL,
         api_key: str = "",
+        listing: Json = None,
         prefix: str = "/v1",
         port: int = 0,
     ) -> None:
@@ -278,7 +280,7 @@ class FakeServer:
             refuse_over,
         )
         self.models, self.max_model_len, self.takes = models, max_model_len, takes
-        self.api_key, self.prefix, self.port = api_key, prefix, port
+        self.api_key, self.listing, self.prefix, self.port = api_key, listing, prefix, port
         self.requests: list[Seen] = []
         self.others: list[Seen] = []
         self.open = self.peak = self.working = self.peak_working = self.gone = self.answered = 0
@@ -377,6 +379,7 @@ class FakeServer:
         if path != f"{self.prefix}/chat/completions" or method != "POST":
             seen = Seen(-1, method, path, headers)
             self.others.append(seen)
+            self._count()
             return await self._send(writer, self._other(seen))
         seen = Seen(next(self._numbers), method, path, headers, json.loads(raw))
         self.requests.append(seen)
@@ -465,6 +468,8 @@ class FakeServer:
             return Reply(status=404, raw=b'{"detail":"Not Found"}')
         if self.api_key and seen.headers.get("authorization") != f"Bearer {self.api_key}":
             return error(401, "Unauthorized")
+        if self.listing is not None:
+            return Reply(raw=self.listing if isinstance(self.listing, bytes) else _json(self.listing))
         told = {"max_model_len": self.max_model_len} if self.max_model_len else {}
         return Reply(raw=_json({"object": "list", "data": [{"id": name, **told} for name in self.models]}))
 
