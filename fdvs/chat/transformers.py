@@ -97,14 +97,14 @@ class TransformersChat(BatchedChat):
         rows: dict[int, Row] = {}
         for i, request in enumerate(requests):
             try:
-                rows[i] = self._prepared(request)
+                rows[i] = self.prepared(request)
             except (PictureError, _RefusedError) as error:
                 replies[i] = failed(str(error))
         if rows:
             replies |= dict(zip(rows, self._generated(list(rows.values())), strict=True))
         return [replies[i] for i in range(len(requests))]
 
-    def _prepared(self, request: ChatRequest) -> Row:
+    def prepared(self, request: ChatRequest) -> Row:
         """One request as the model's input, on the CPU: what it is given does not depend on the rest of the batch."""
         if request.num_pictures and self.frames_as == "none":
             raise _RefusedError(f"{self.model} reads text only and was given {request.num_pictures} pictures")
@@ -144,7 +144,7 @@ class TransformersChat(BatchedChat):
         except UnlikeError:
             return [reply for row in rows for reply in self._generated([row])]
         try:
-            written = generate(self._network, batch, rows, self._eos, self._pad, self.is_closing)
+            written = generate(self._network, batch, rows, self._eos, stop=self.is_closing)
         except (RuntimeError, MemoryError) as error:
             if is_out_of_memory(error):
                 if self._device == "cuda":
