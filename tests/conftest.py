@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -29,8 +30,8 @@ def tiny_model(once: Once) -> TinyModel:
     """`tiny_model(family)`: the folder of a tiny checkpoint of a family of `tests.tiny_models`. For reading only."""
 
     def folder_of(family: str) -> Path:
-        for module in needed_modules(family):
-            pytest.importorskip(module)
+        if missing := [module for module in needed_modules(family) if importlib.util.find_spec(module) is None]:
+            pytest.skip(f"not installed: {', '.join(missing)}")
         return once(f"tiny-{family}", lambda folder: build_tiny(family, folder))
 
     return folder_of

@@ -282,9 +282,11 @@ def build(family: str, folder: Path, seed: int = 0, eos: int | list[int] = 2, **
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = getattr(transformers, parts.model_class)(parts.config)
-        for matrix in model.parameters():
-            if matrix.ndim > 1 and not matrix.any():  # Gemma's projection of pictures: it would see nothing
-                torch.nn.init.normal_(matrix, std=0.15)
+        for name, weights in model.named_parameters():
+            if weights.ndim > 1 and not weights.any():  # Gemma's projection of pictures: it would see nothing
+                torch.nn.init.normal_(weights, std=0.15)
+            if name.endswith("A_log"):  # how fast linear attention forgets: untrained, within a token
+                torch.nn.init.constant_(weights, -4.0)
     model.generation_config = transformers.GenerationConfig(eos_token_id=eos, pad_token_id=0, bos_token_id=1)
     model.save_pretrained(folder)
     parts.preparing.save_pretrained(folder)

@@ -25,7 +25,7 @@ class Row:
 
 
 def generate(
-    network: Any, batch: Mapping[str, Any], rows: Sequence[Row], eos: Set[int], pad: int, stop: threading.Event
+    network: Any, batch: Mapping[str, Any], rows: Sequence[Row], eos: Set[int], *, stop: threading.Event
 ) -> list[list[int]]:
     """The tokens of each reply, at most `max_tokens` of its row; the token that ended it is the last one.
 

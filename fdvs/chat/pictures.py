@@ -26,10 +26,12 @@ def decode(jpeg: bytes, size: tuple[int, int] | None = None) -> NDArray[np.uint8
         with Image.open(io.BytesIO(jpeg)) as picture:
             rgb = picture.convert("RGB")
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise PictureError(f"a picture cannot be decoded: {error}") from error
+        raise PictureError(
+            f"a picture of {len(jpeg)} bytes cannot be decoded"
+        ) from error  # words that are always equal
     if size is not None and rgb.size != size:
         rgb = rgb.resize(size)
-    return np.asarray(rgb, np.uint8)
+    return np.array(rgb, np.uint8)  # a copy: torch warns of arrays that cannot be written to
 
 
 def as_images(request: ChatRequest) -> list[NDArray[np.uint8]]:

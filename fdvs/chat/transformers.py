@@ -57,15 +57,15 @@ class TransformersChat(BatchedChat):
             preparing = transformers.AutoProcessor if sees else transformers.AutoTokenizer
             self._processor = preparing.from_pretrained(folder, **options)
             network = auto.from_pretrained(folder, use_safetensors=True, dtype=dtype, **options)
-        self._network: Any = network.to(self._device).eval()
-        self._tokenizer = getattr(self._processor, "tokenizer", self._processor)
-        self._eos = _eos_ids(self._network, self._tokenizer, label)
-        self._pad = self._tokenizer.pad_token_id if self._tokenizer.pad_token_id is not None else min(self._eos)
+        self.network: Any = network.to(self._device).eval()
+        self.tokenizer = getattr(self._processor, "tokenizer", self._processor)
+        self._eos = _eos_ids(self.network, self.tokenizer, label)
+        self._pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else min(self._eos)
         # Defaults for sampling that come with a model would make its replies differ from those of a server.
-        self._network.generation_config = transformers.GenerationConfig(
+        self.network.generation_config = transformers.GenerationConfig(
             eos_token_id=sorted(self._eos), pad_token_id=self._pad
         )
-        self._template = _template(self._processor, self._tokenizer, label)
+        self._template = _template(self._processor, self.tokenizer, label)
         self._has_system = takes_system(self._render, "images" if sees else "none")
         self.frames_as = self._choose_frames_as(serving.frames_as, label) if sees else "none"
         limit = BATCH_ON_GPU if self._device == "cuda" else BATCH_ON_CPU
@@ -97,14 +97,14 @@ class TransformersChat(BatchedChat):
         rows: dict[int, Row] = {}
         for i, request in enumerate(requests):
             try:
-                rows[i] = self._prepared(request)
+                rows[i] = self.prepared(request)
             except (PictureError, _RefusedError) as error:
                 replies[i] = failed(str(error))
         if rows:
             replies |= dict(zip(rows, self._generated(list(rows.values())), strict=True))
         return [replies[i] for i in range(len(requests))]
 
-    def _prepared(self, request: ChatRequest) -> Row:
+    def prepared(self, request: ChatRequest) -> Row:
         """One request as the model's input, on the CPU: what it is given does not depend on the rest of the batch."""
         if request.num_pictures and self.frames_as == "none":
             raise _RefusedError(f"{self.model} reads text only and was given {request.num_pictures} pictures")
@@ -121,7 +121,7 @@ class TransformersChat(BatchedChat):
         return Row(inputs, length, request.max_tokens, request.temperature, request.seed)
 
     def _tokens(self, prompt: str, request: ChatRequest) -> dict[str, Any]:
-        bos = self._tokenizer.bos_token
+        bos = self.tokenizer.bos_token
         options: dict[str, Any] = {"return_tensors": "pt"}
         if bos and prompt.startswith(bos):
             options["add_special_tokens"] = False  # the template has written it already
@@ -144,7 +144,7 @@ class TransformersChat(BatchedChat):
         except UnlikeError:
             return [reply for row in rows for reply in self._generated([row])]
         try:
-            written = generate(self._network, batch, rows, self._eos, self._pad, self.is_closing)
+            written = generate(self.network, batch, rows, self._eos, stop=self.is_closing)
         except (RuntimeError, MemoryError) as error:
             if is_out_of_memory(error):
                 if self._device == "cuda":
@@ -155,12 +155,12 @@ class TransformersChat(BatchedChat):
 
     def _reply(self, row: Row, tokens: Sequence[int]) -> ChatReply:
         has_ended = bool(tokens) and tokens[-1] in self._eos
-        text = self._tokenizer.decode(list(tokens), skip_special_tokens=True)
+        text = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
         usage = Usage(tokens_in=row.length, tokens_out=len(tokens))
         return ChatReply(text, Finish.STOP if has_ended else Finish.LENGTH, usage=usage)
 
     def release(self) -> None:
-        self._network = None
+        self.network = None
         if self._device == "cuda":
             self._torch.cuda.empty_cache()
 
