@@ -5,7 +5,8 @@ In the order of their worth, and until the budget is spent, these are taken:
 1. the place in time that the question names ("at the end", "after X"), the nearest clips first, a dozen of them;
 2. the summary of the video, where one video is asked about;
 3. what search finds for the question, and with options for each of them in turn, the best first; after each result
-   the nodes above it, the nearest first.
+   the nodes above it, the nearest first;
+4. the rest of the place in time.
 
 A sentence is given once for a video, by the finest of these nodes that says it, because its time is the most exact;
 quotation marks and the like make no difference, and what a node quotes of a sentence inside it is not given again. A
@@ -33,9 +34,7 @@ if TYPE_CHECKING:
 
 NEAR_CLIPS = 12  # of a place in time that come before what search finds; the others come after it
 LEAST_HITS, MOST_HITS = 20, 200  # for the question, and for each option
-_TOKENS_PER_HIT = (
-    40  # a short caption with its number and time; so many results, of all searches together, can fill a budget
-)
+_TOKENS_PER_HIT = 40  # a short caption with its number and time: how many results can fill a budget
 _HEIGHT = {level: height for height, level in enumerate(Level)}
 _FRAME_TOKENS = 16  # what stands around the pieces
 
