@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from fdvs import __version__
-from fdvs.chat.hosts import host_of, is_loopback
+from fdvs.chat.hosts import is_loopback, server_of
 from fdvs.errors import UsageError
 from fdvs.models.here import find_recommended
 from fdvs.models.lock import LockError, lock_path, read_lock
@@ -272,7 +272,10 @@ def _servers(library: Path | None) -> Iterator[Check]:
 
 
 def _server(url: str, who: str) -> Check:
-    host = host_of(url)
+    try:
+        host = server_of(url)
+    except UsageError as error:
+        return Check("model server", Status.WARNING, f"{who}: {error}", "correct the setting or the variable")
     if not is_loopback(url):
         return Check("model server", Status.OK, f"{host} ({who}): elsewhere, not asked; its first use asks for leave")
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
-from fdvs.chat.hosts import host_of, is_loopback
+from fdvs.chat.hosts import is_loopback, server_of
 from fdvs.errors import ConsentError
 from fdvs.settings import Settings
 
@@ -15,10 +15,17 @@ if TYPE_CHECKING:
 Ask = Callable[[str], bool]
 """Shows people a text and asks; True: they agree."""
 
+Tell = Callable[[str], str]
+"""What would be sent to a host, in words: `fdvs.chat.hosts.consent_text` with its amounts."""
+
 
 def hosted(*servers: tuple[str, str]) -> tuple[str, ...]:
-    """The hosts, each once, of those (back end, address) that are servers elsewhere."""
-    found = [host_of(url) for name, url in servers if name == "openai" and url and not is_loopback(url)]
+    """Scheme, host and port, each once, of those (back end, address) that are servers elsewhere.
+
+    Raises:
+        UsageError: an address is none.
+    """
+    found = [server_of(url) for name, url in servers if name == "openai" and url and not is_loopback(url)]
     return tuple(dict.fromkeys(found))
 
 
@@ -35,14 +42,14 @@ def needs_consent(hosts: Iterable[str], store: Store | None) -> tuple[str, ...]:
 
 
 def obtain_consent(
-    hosts: Iterable[str], store: Store | None, what: str, *, allow_hosted: bool = False, ask: Ask | None = None
+    hosts: Iterable[str], store: Store | None, tell: Tell, *, allow_hosted: bool = False, ask: Ask | None = None
 ) -> tuple[str, ...]:
     """Make sure of the agreement to all hosts before anything is sent.
 
     Args:
         store: where agreements are remembered; None: the library is not there yet, and the caller remembers the hosts
             that are returned.
-        what: what would be sent, in a sentence for people.
+        tell: what would be sent to a host, how much and about what cost, for people.
         allow_hosted: agreed ahead, by `--yes` or the setting `run.allow_hosted`; not remembered, so that a script has
             to say it each time.
         ask: how to ask somebody; None: nobody is there.
@@ -56,14 +63,14 @@ def obtain_consent(
     wanted = needs_consent(hosts, store)
     if not wanted or allow_hosted:
         return ()
-    named = " and ".join(wanted)
+    told = " ".join(tell(host) for host in wanted)
     if ask is None:
         raise ConsentError(
-            f"{what} would go to {named}, and nobody has agreed to that for this library; nothing was sent. Agree with "
-            "--yes, or with the setting run.allow_hosted=true"
+            f"{told} Nobody has agreed to that for this library; nothing was sent. Agree with --yes, or with the "
+            "setting run.allow_hosted=true"
         )
-    if not ask(f"{what} would go to {named}, which is not this machine."):
-        raise ConsentError(f"not agreed: nothing was sent to {named}")
+    if not ask(told):
+        raise ConsentError(f"not agreed: nothing was sent to {' or '.join(wanted)}")
     if store is not None and not store.readonly:
         for host in wanted:
             store.agree_to_host(host)

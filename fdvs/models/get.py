@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
+from fdvs.chat.local import digest8
 from fdvs.errors import FdvsError, InputError
 from fdvs.models import hub
-from fdvs.models.here import cache_folder, find_recommended, folder_label, is_model, repository_folder, weight_files
+from fdvs.models.here import cache_folder, find_recommended, is_model, repository_folder, weight_files
 from fdvs.models.lock import Locked, record
 from fdvs.models.table import by_name
 
@@ -128,7 +129,7 @@ def _name_as_main(name: str, revision: str, environ: Mapping[str, str]) -> None:
 
 
 def adopt(name: str, folder: Path, environ: Mapping[str, str], role: str | None = None) -> Locked:
-    """Note a folder that was copied here as the model `name`. Its weights are read once, for the name it goes by.
+    """Note a folder that was copied here as the model `name`. Parts of its weights make the name it goes by.
 
     Raises:
         InputError: the folder holds no model with safetensors weights, or weights of another size than the table says.
@@ -141,8 +142,7 @@ def adopt(name: str, folder: Path, environ: Mapping[str, str], role: str | None 
     weights = sum(files[path] for path in weight_files(list(files)))
     if known and abs(weights - known.weights_bytes) > known.weights_bytes // 100:
         raise InputError(f"{folder} holds {weights} bytes of weights; those of {name} are {known.weights_bytes}")
-    digest = folder_label(folder).rpartition("@")[2]
-    model = Locked(name, f"{name}@{digest}", "", str(folder.resolve()), _roles(name, role), files)
+    model = Locked(name, f"{name}@{digest8(folder)}", "", str(folder.resolve()), _roles(name, role), files)
     record(environ, model)
     return model
 

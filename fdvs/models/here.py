@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fdvs.chat.local import find_model
 from fdvs.models.lock import Locked, read_lock
 from fdvs.models.table import by_name
 
@@ -27,7 +27,7 @@ class Here:
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
     """The folder in which the Hugging Face libraries keep models."""
-    if explicit := environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE"):
+    if explicit := environ.get("HF_HUB_CACHE"):
         return Path(explicit).expanduser()
     home = Path(environ.get("HOME") or Path.home())
     caches = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
@@ -67,15 +67,6 @@ def is_model(folder: Path) -> bool:
     return any(folder.glob("*.safetensors"))
 
 
-def folder_label(folder: Path) -> str:
-    """`NAME@DIGEST8` for a folder: its own name, and 8 hex digits over its weights, which are read for it."""
-    total = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as handle:
-            total.update(hashlib.file_digest(handle, "sha256").digest())
-    return f"{folder.resolve().name}@{total.hexdigest()[:8]}"
-
-
 def find_recommended(name: str, environ: Mapping[str, str], lock: Mapping[str, Locked] | None = None) -> Here | None:
     """A hub model that `fdvs models get` brought, or that lies in the cache at the table's revision. Reads no weights.
 
@@ -95,24 +86,22 @@ def find_recommended(name: str, environ: Mapping[str, str], lock: Mapping[str, L
 def find(model: str, environ: Mapping[str, str]) -> Here | None:
     """What the user named: a folder, a model of the lock file or the table, or a name whose files are in the cache.
 
-    A folder's label needs its weights to be read, which takes seconds for a large model.
+    None: it is not here.
+
+    Raises:
+        BackendUnavailableError: it is here and cannot be used; the message says why.
     """
-    folder = Path(model).expanduser()
-    if folder.is_dir() and is_model(folder):
-        return Here(folder_label(folder), folder.resolve())
+    if Path(model).expanduser().is_dir():
+        label, folder = find_model(model)
+        return Here(label, folder)
     if not is_hub_name(model):
         return None
     return find_recommended(model, environ) or _in_cache(model, environ)
 
 
 def _in_cache(name: str, environ: Mapping[str, str]) -> Here | None:
-    """The revision that the cache knows as `main`."""
-    repository = repository_folder(name, environ)
-    try:
-        revision = (repository / "refs" / "main").read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
+    """A model that another tool brought, at the revision that the cache knows as `main`."""
+    if not repository_folder(name, environ).is_dir():
         return None
-    if not re.fullmatch(r"[0-9a-f]{40}", revision):
-        return None
-    folder = repository / "snapshots" / revision
-    return Here(f"{name}@{revision[:8]}", folder) if is_model(folder) else None
+    _, folder = find_model(name)
+    return Here(f"{name}@{folder.name[:8]}", folder.absolute())

@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from fdvs.chat.hosts import is_loopback
+from fdvs.chat.hosts import OPENAI, is_loopback, server_of
 from fdvs.chat.registry import BACK_ENDS, IN_PROCESS
 from fdvs.errors import BackendUnavailableError, UsageError
 from fdvs.models import here
@@ -27,6 +27,7 @@ BUILTIN = "builtin"
 CLIP: Literal["clip"] = "clip"
 PAPER = "paper"
 FOLDER = "file:"
+MODELS_LISTED = 20  # of a server, in an error message
 
 # What `captions.enrich` and the captioner `paper` use: (name in `enrich`, setting, role in the table).
 _PERCEPTION: tuple[tuple[str, str, Role], ...] = (
@@ -102,11 +103,11 @@ def choose_role(role: TextRole, name: str, model: str, url: str, environ: Mappin
     local = _local_choice(role, model, where)
     if local.name != BUILTIN:
         return local
-    server = url or where.get("OPENAI_BASE_URL", "")
+    server = (url or where.get("OPENAI_BASE_URL", "")).rstrip("/")
     if server.startswith(("http://", "https://")):
         if is_loopback(server):
             why = f"{role} auto: openai at {server}, because it is configured and on this machine; {local.why}"
-            return Choice("openai", model, server.rstrip("/"), why)
+            return Choice("openai", model, server, why)
         reason = "the server that is configured is elsewhere, and auto sends nothing away: name openai to use it"
         return Choice(BUILTIN, "", "", f"{role} auto: builtin, because {local.why}, and {reason}")
     get = " (fdvs models get small gets one)" if not model else ""
@@ -119,8 +120,11 @@ def _local_choice(role: TextRole, model: str, environ: Mapping[str, str]) -> Cho
     """A model that runs in this process; `builtin` with the reason where there is none."""
     back_end = in_process_back_end(environ)
     if model:
-        found = here.find(model, environ)
         label = f"the model {model}"
+        try:
+            found = here.find(model, environ)
+        except BackendUnavailableError as error:
+            return Choice(BUILTIN, "", "", str(error))
     else:
         recommended = _recommended_here(role, environ)
         label, found = (recommended[0].name, recommended[1]) if recommended else ("a recommended model", None)
@@ -154,20 +158,24 @@ def complete_role(role: TextRole, name: str, model: str, url: str, environ: Mapp
 
 
 def _at_server(role: TextRole, model: str, url: str, environ: Mapping[str, str]) -> Choice:
-    server = (url or environ.get("OPENAI_BASE_URL", "")).rstrip("/")
+    server = (url or environ.get("OPENAI_BASE_URL", "") or (OPENAI if environ.get("OPENAI_API_KEY") else "")).rstrip(
+        "/"
+    )
     if not server.startswith(("http://", "https://")):
         raise UsageError(
             f"the {role} openai needs the address of a server: --{role}-url http://127.0.0.1:8000/v1, or the variable "
-            "OPENAI_BASE_URL"
+            f"OPENAI_BASE_URL; for OpenAI itself {OPENAI}"
         )
     if model:
         return Choice("openai", model, server)
+    if not is_loopback(server):  # it is not asked for its models: nobody has agreed to it yet
+        raise UsageError(f"which model of {server_of(server)} is meant? Name one with --{role}-model")
     offered = server_models(server)
     if len(offered) == 1:
         return Choice("openai", offered[0], server)
     if not offered:
         raise UsageError(f"{server} names no model; name one with --{role}-model")
-    listed = ", ".join(sorted(offered)[:20])
+    listed = ", ".join(sorted(offered)[:MODELS_LISTED]) + (", …" if len(offered) > MODELS_LISTED else "")
     raise UsageError(f"{server} has {len(offered)} models; name one with --{role}-model: {listed}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from fdvs.chat.hosts import TokenEstimate, consent_text
 from fdvs.chat.registry import BACK_ENDS, Serving, open_chat
 from fdvs.errors import UnknownBackendError
 from fdvs.models.resolve import AUTO, BUILTIN, Choice, resolve_role
@@ -42,9 +43,17 @@ def open_reader(who: Choice, settings: AnswerSettings, run: RunSettings) -> Mode
     return ModelReader(open_chat(who.name, who.model, who.url, serving), settings)
 
 
-def what_is_sent(settings: AnswerSettings) -> str:
-    """What goes to the model with each question, for people who are asked whether it may."""
-    return f"The question and up to {settings.evidence_tokens} tokens of captions and summaries"
+def what_is_sent(settings: Settings, host: str) -> str:
+    """What one question sends to a reader at `host`, for people who are asked whether it may."""
+    said, run = settings.answers, settings.run
+    return consent_text(
+        host,
+        num_requests=1,
+        num_frames=0,
+        tokens=TokenEstimate(said.evidence_tokens, said.max_tokens),
+        price_in=run.price_in,
+        price_out=run.price_out,
+    )
 
 
 class Readers:

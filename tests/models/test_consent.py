@@ -6,16 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from fdvs.chat.hosts import host_of, is_loopback
-from fdvs.errors import ConsentError
+from fdvs.chat.hosts import is_loopback
+from fdvs.errors import ConsentError, UsageError
 from fdvs.models.consent import build_hosts, hosted, needs_consent, obtain_consent
 from fdvs.settings import load_settings
 from fdvs.store.library import Store
 from tests.cli.commands import done, fdvs
 
 AWAY = "https://models.example.com/v1"
-HOST = "models.example.com"
-WHAT = "40 pictures"
+HOST = "https://models.example.com"
+
+
+def tell(host: str) -> str:
+    return f"This sends 40 pictures to {host}."
 
 
 def never(text: str) -> bool:
@@ -47,9 +50,10 @@ def test_addresses_elsewhere(url: str) -> None:
 
 
 def test_a_host_is_told_without_user_and_key() -> None:
-    assert host_of("https://user:secret@models.example.com:8443/v1?key=secret") == "models.example.com:8443"
-    assert host_of("http://[::1]:8000/v1") == "[::1]:8000"
-    assert host_of("not an address") == ""
+    assert hosted(("openai", "https://user:secret@models.example.com:8443/v1")) == ("https://models.example.com:8443",)
+    with pytest.raises(UsageError) as wrong:
+        hosted(("openai", "https://user:secret@models.example.com/v1?key=secret"))
+    assert "secret" not in str(wrong.value)
 
 
 def test_a_build_names_each_host_elsewhere_once() -> None:
@@ -63,17 +67,22 @@ def test_a_build_names_each_host_elsewhere_once() -> None:
     assert hosts(captioner="openai", captioner_url="http://127.0.0.1:8000/v1") == ()
     assert hosts(captioner="openai", captioner_url=AWAY, writer="openai", writer_url=AWAY) == (HOST,)
     assert hosts(captioner="vllm", captioner_url="file:/models/a", writer="openai", writer_url=AWAY) == (HOST,)
-    assert hosted(("openai", AWAY), ("openai", "http://10.0.0.1/v1")) == (HOST, "10.0.0.1")
+    assert hosted(("openai", AWAY), ("openai", "http://10.0.0.1/v1")) == (HOST, "http://10.0.0.1")
 
 
 def test_agreement_is_remembered_for_one_library_and_one_host(tmp_path: Path) -> None:
     asked: list[str] = []
+
+    def agree(text: str) -> bool:
+        asked.append(text)
+        return True
+
     with Store.open(tmp_path / "one", create=True) as store:
-        assert obtain_consent([HOST], store, WHAT, ask=lambda text: not asked.append(text)) == (HOST,)
-        assert asked == [f"{WHAT} would go to {HOST}, which is not this machine."]
+        assert obtain_consent([HOST], store, tell, ask=agree) == (HOST,)
+        assert asked == [tell(HOST)]
     with Store.open(tmp_path / "one", create=False) as store:
         assert store.agreed_hosts() == (HOST,)
-        assert obtain_consent([HOST], store, WHAT, ask=never) == ()
+        assert obtain_consent([HOST], store, tell, ask=never) == ()
         assert needs_consent([HOST, "other.example.com"], store) == ("other.example.com",)
     with Store.open(tmp_path / "two", create=True) as store:
         assert needs_consent([HOST], store) == (HOST,)
@@ -82,24 +91,24 @@ def test_agreement_is_remembered_for_one_library_and_one_host(tmp_path: Path) ->
 def test_who_does_not_agree_is_told_that_nothing_was_sent() -> None:
     with Store.in_memory() as store:
         with pytest.raises(ConsentError, match="nothing was sent") as refused:
-            obtain_consent([HOST], store, WHAT, ask=lambda text: False)
+            obtain_consent([HOST], store, tell, ask=lambda text: False)
         assert refused.value.exit_code == 2
         with pytest.raises(ConsentError, match="--yes") as nobody:
-            obtain_consent([HOST], store, WHAT)
+            obtain_consent([HOST], store, tell)
         assert HOST in str(nobody.value)
-        assert WHAT in str(nobody.value)
+        assert tell(HOST) in str(nobody.value)
         assert store.agreed_hosts() == ()
 
 
 def test_agreement_ahead_is_not_remembered() -> None:
     with Store.in_memory() as store:
-        assert obtain_consent([HOST], store, WHAT, allow_hosted=True, ask=never) == ()
+        assert obtain_consent([HOST], store, tell, allow_hosted=True, ask=never) == ()
         assert store.agreed_hosts() == ()
 
 
 def test_a_library_that_is_not_there_yet_gets_the_hosts_from_its_caller() -> None:
-    assert obtain_consent([HOST], None, WHAT, ask=lambda text: True) == (HOST,)
-    assert obtain_consent([], None, WHAT) == ()
+    assert obtain_consent([HOST], None, tell, ask=lambda text: True) == (HOST,)
+    assert obtain_consent([], None, tell) == ()
 
 
 def test_several_hosts_are_remembered_in_order() -> None:
@@ -119,7 +128,7 @@ def library(tmp_path: Path) -> Path:
 def test_a_question_goes_to_no_host_without_leave(library: Path) -> None:
     ended = fdvs("ask", "Who runs?", "--reader", "openai", "--reader-model", "m", "--reader-url", AWAY, "-L", library)
     assert ended.code == 2
-    assert HOST in ended.err
+    assert f"text from your videos to {HOST}, in 1 request: about 4,000 tokens in" in ended.err
     assert "nothing was sent" in ended.err
     assert "--yes" in ended.err
 

@@ -11,6 +11,7 @@ import pytest
 
 from fdvs.errors import BackendUnavailableError, UsageError
 from fdvs.models import resolve as resolving
+from fdvs.models.here import repository_folder
 from fdvs.models.lock import LockError, lock_path
 from fdvs.models.machine import has_cuda, in_process_back_end
 from fdvs.models.resolve import Choice, choose, choose_role, complete, complete_role, resolve, resolve_role
@@ -179,9 +180,15 @@ def test_several_models_of_a_server_are_listed_and_none_is_guessed(
         complete_role("writer", "openai", "", LOCAL)
 
 
+def test_a_server_elsewhere_is_not_asked_for_its_models(no_network: None) -> None:
+    with pytest.raises(UsageError, match="--writer-model"):
+        complete_role("writer", "openai", "", AWAY, {})
+
+
 def test_openai_without_an_address_says_how_to_give_one() -> None:
     with pytest.raises(UsageError, match="--captioner-url"):
-        complete_role("captioner", "openai", "m", "", {"OPENAI_API_KEY": "sk-1"})
+        complete_role("captioner", "openai", "m", "", {})
+    assert complete_role("captioner", "openai", "m", "", {"OPENAI_API_KEY": "sk-1"}).url == "https://api.openai.com/v1"
     assert complete_role("captioner", "openai", "m", "", {"OPENAI_BASE_URL": AWAY}).url == AWAY
 
 
@@ -209,10 +216,20 @@ def test_a_model_that_is_not_here_says_what_to_do(home: Path) -> None:
     with pytest.raises(BackendUnavailableError, match="fdvs models get somebody/else"):
         complete_role("writer", "vllm", "somebody/else", "")
     (home / "empty").mkdir()
-    with pytest.raises(BackendUnavailableError, match="safetensors"):
+    with pytest.raises(BackendUnavailableError, match=r"no config\.json"):
         complete_role("writer", "vllm", str(home / "empty"), "")
+    assert "config.json" in choose_role("writer", "auto", str(home / "empty"), "").why
     with pytest.raises(UsageError, match="name openai"):
         complete_role("writer", "vllm", "m", LOCAL)
+
+
+def test_a_model_that_another_tool_brought_is_found_by_its_name() -> None:
+    repository = repository_folder("somebody/else", os.environ)
+    folder = model_folder(repository / "snapshots" / ("a" * 40))
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("a" * 40)
+    found = complete_role("writer", "transformers", "somebody/else", "")
+    assert found == Choice("transformers", "somebody/else@aaaaaaaa", f"file:{folder}")
 
 
 def test_clip_takes_open_clip_specs_folders_and_the_recommended_model(home: Path) -> None:

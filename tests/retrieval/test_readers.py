@@ -127,7 +127,10 @@ def test_a_reader_without_an_address_or_a_model_is_an_error_that_says_so(
 def test_nothing_goes_to_a_reader_elsewhere_without_leave(bees: Path, tmp_path: Path) -> None:
     elsewhere = {"reader": "openai", "reader_model": "m", "reader_url": "https://models.example/v1"}
     with fdvs.Library(bees, create=False, settings=Settings()) as library:
-        with pytest.raises(ConsentError, match="up to 4000 tokens of captions and summaries would go to"):
+        with pytest.raises(
+            ConsentError,
+            match="This sends text from your videos to https://models.example, in 1 request: about 4,000 tokens",
+        ):
             library.ask(QUESTION, reader="openai", reader_model="m", reader_url="https://models.example/v1")
         file = library.export("bees", output=tmp_path / "bees.json")
     with fdvs.Story.load(file) as story, pytest.raises(ConsentError):
