@@ -121,7 +121,7 @@ def cost_of(tokens: TokenEstimate, price_in: float, price_out: float) -> float:
     return (tokens.tokens_in * price_in + tokens.tokens_out * price_out) / 1e6
 
 
-def consent_text(
+def consent_text(  # noqa: PLR0917 - the caller's names say what is what
     host: str, num_requests: int, num_frames: int, tokens: TokenEstimate, price_in: float, price_out: float
 ) -> str:
     """What somebody must know before anything is sent to a hosted model: where to, how much, and about what cost.
