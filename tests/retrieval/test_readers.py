@@ -129,7 +129,7 @@ def test_nothing_goes_to_a_reader_elsewhere_without_leave(bees: Path, tmp_path: 
     with fdvs.Library(bees, create=False, settings=Settings()) as library:
         with pytest.raises(
             ConsentError,
-            match="This sends text from your videos to https://models.example, in 1 request: about 4,000 tokens",
+            match=r"sends text from your videos to https://models\.example, in 1 request: about 4,000",
         ):
             library.ask(QUESTION, reader="openai", reader_model="m", reader_url="https://models.example/v1")
         file = library.export("bees", output=tmp_path / "bees.json")
