@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fdvs.chat.hosts import TokenEstimate, consent_text
 from fdvs.chat.registry import BACK_ENDS, Serving, open_chat
 from fdvs.errors import UnknownBackendError
-from fdvs.models.resolve import AUTO, BUILTIN, Choice, resolve_role
+from fdvs.models.resolve import AUTO, BUILTIN, FOLDER, Choice, resolve_role
 from fdvs.settings import AnswerSettings, RunSettings, Settings
 
 if TYPE_CHECKING:
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 
 def chosen_reader(settings: AnswerSettings, name: str | None, model: str | None, url: str | None) -> AnswerSettings:
-    """The settings with what a caller names in their place. Who names another reader than the settings do means none of
-    their models: these are of another back end.
+    """The settings with what a caller names in their place.
+
+    Who names another reader than the settings do means none of their models: these are of another back end. A folder
+    and the name of its model go together: who names one of the two does not mean the other one of the settings.
 
     Raises:
         UnknownBackendError: there is no such reader; the message lists the known names.
@@ -26,6 +28,10 @@ def chosen_reader(settings: AnswerSettings, name: str | None, model: str | None,
         settings = replace(settings, reader=name, reader_model="", reader_url="")
     if settings.reader not in (BUILTIN, AUTO, *BACK_ENDS):
         raise UnknownBackendError("reader", settings.reader, [BUILTIN, AUTO, *BACK_ENDS])
+    if model and not url and settings.reader_url.startswith(FOLDER):
+        settings = replace(settings, reader_url="")
+    if url and url.startswith(FOLDER) and not model:
+        settings = replace(settings, reader_model="")
     return replace(settings, reader_model=model or settings.reader_model, reader_url=url or settings.reader_url)
 
 

@@ -106,6 +106,13 @@ def test_another_reader_does_not_get_the_models_of_the_settings() -> None:
     assert chosen_reader(said, "vllm", "mine", None) == AnswerSettings("vllm", "mine")
 
 
+def test_a_model_is_never_called_by_the_name_of_another() -> None:
+    said = AnswerSettings("vllm", "big@01234567", "file:/models/big")
+    assert chosen_reader(said, None, "small", None) == AnswerSettings("vllm", "small", "")
+    assert chosen_reader(said, None, None, "file:/models/small") == AnswerSettings("vllm", "", "file:/models/small")
+    assert chosen_reader(said, "vllm", "small", "file:/x") == AnswerSettings("vllm", "small", "file:/x")
+
+
 def test_an_unknown_reader_lists_the_known_ones() -> None:
     known = "auto, builtin, openai, transformers, vllm"
     with pytest.raises(UnknownBackendError, match=f"unknown reader 'gpt'; known: {known}"):
