@@ -2,7 +2,8 @@
 
 A server that binds a model to a schema sends the object alone. Others wrap it. Exactly this is tolerated:
 
-- a block `<think>…</think>` before it: everything up to the last `</think>` is left out;
+- a block `<think>…</think>` before it, with or without its beginning: what stands after the last `</think>` is read
+  first, and all of it only where that gives nothing;
 - text before and after the object, code fences included;
 - a comma before a closing bracket or brace.
 
@@ -30,7 +31,12 @@ def parse_object(text: str, required: Collection[str]) -> dict[str, Any] | None:
     """
     if len(text) > MAX_CHARS:
         return None
-    text = text.rpartition(_END_OF_THOUGHT)[2]
+    _, thought, rest = text.rpartition(_END_OF_THOUGHT)
+    found = _the_one(rest, required)
+    return found if found is not None or not thought else _the_one(text, required)
+
+
+def _the_one(text: str, required: Collection[str]) -> dict[str, Any] | None:
     found: list[dict[str, Any]] = []
     at = text.find("{")
     for _ in range(_BRACES_TRIED):

@@ -44,7 +44,10 @@ def estimated_message_tokens(*texts: str) -> int:
 
 def chars_within(text: str, tokens: int) -> int:
     """How many characters from the start of `text` are estimated to take at most `tokens`."""
-    low, high = 0, len(text)
+    high = 4 * tokens + 1
+    while high < len(text) and estimated_tokens(text[:high]) <= tokens:  # blanks take none
+        high *= 2
+    low, high = 0, min(high, len(text))
     while low < high:
         middle = (low + high + 1) // 2
         if estimated_tokens(text[:middle]) <= tokens:
