@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 from fdvs.chat.base import ChatReply, Finish
-from fdvs.prompts.letters import OPTION, parse_letter
+from fdvs.prompts.letters import OPTION, parse_letter, without_thought
 from fdvs.prompts.parsing import parse_object
 from fdvs.prompts.reader import ANSWER, CITED, SUPPORTED, times
 from fdvs.records import Span
@@ -73,7 +73,7 @@ def judge_answer(reply: ChatReply, question: str, pieces: Sequence[Piece], telli
     """
     if (ended := _not_a_reply(reply)) is not None:
         return ended
-    data = parse_object(reply.text, (CITED, SUPPORTED, ANSWER))
+    data = parse_object(without_thought(reply.text), (CITED, SUPPORTED, ANSWER))
     if data is None or not _fits(data):
         return Verdict(Ending.UNPARSABLE, _unparsable(reply, "is not the JSON object that was asked for"))
     cited, num_dropped = _cited(data[CITED], pieces)
@@ -102,7 +102,7 @@ def judge_choice(
     index = parse_letter(reply.text, len(options))
     if index is None:
         return Verdict(Ending.UNPARSABLE, _unparsable(reply, "does not clearly name one option"))
-    data = parse_object(reply.text, (OPTION,)) or {}
+    data = parse_object(without_thought(reply.text), (OPTION,)) or {}
     given = data.get(CITED)
     cited, num_dropped = _cited(given if isinstance(given, list) else [], pieces)
     sure, reason = _BARE_LETTER, "the model cites nothing for its choice; shown is what search finds for it"

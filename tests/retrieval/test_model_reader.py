@@ -127,6 +127,11 @@ def test_invented_citations_beside_a_real_one_are_dropped_and_counted() -> None:
         ('{"answer": "milk"}', Ending.UNPARSABLE, "not the JSON object"),
         ('{"cited": 3, "supported": true, "answer": "milk"}', Ending.UNPARSABLE, "not the JSON object"),
         ('{"cited": [3], "supported": true, "answer": ["milk"]}', Ending.UNPARSABLE, "not the JSON object"),
+        (
+            '<think>{"cited": [1], "supported": true, "answer": "The cat drinks the milk."}</think>I cannot tell.',
+            Ending.UNPARSABLE,
+            "not the JSON object",
+        ),
         (said('{"cited": [3], "supp', Finish.LENGTH), Ending.UNPARSABLE, "cut at answers.max_tokens"),
         (refused("content policy"), Ending.REFUSED, "refused to answer: content policy"),
         (failed("the server answered 500"), Ending.FAILED, "could not be asked: the server answered 500"),
