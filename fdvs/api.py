@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -240,7 +241,7 @@ class Library:
         obtain_consent(
             hosted((who.name, who.url)),
             self._store,
-            what_is_sent(self.settings),
+            partial(what_is_sent, self.settings),
             allow_hosted=allow_hosted or self.settings.run.allow_hosted,
             ask=on_consent,
         )

@@ -40,13 +40,19 @@ def letters(num_options: int) -> tuple[str, ...]:
     return tuple(chr(ord("A") + i) for i in range(num_options))
 
 
+def without_thought(text: str) -> str:
+    """What a reply says once its thinking is over: an option or an object that was only considered does not count."""
+    return text.rpartition(_END_OF_THOUGHT)[2]
+
+
 def parse_letter(text: str, num_options: int) -> int | None:
     """Index of the option that a reply chooses; None where it does not clearly choose one."""
+    text = without_thought(text)
     data = parse_object(text, (OPTION,))
     if data is not None:
         value = data[OPTION]
         return _index(_letter_alone(value.strip()), num_options) if isinstance(value, str) else None
-    lines = [line.strip() for line in text.rpartition(_END_OF_THOUGHT)[2].splitlines() if line.strip()]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     rests = [found["rest"] for line in lines if (found := _SAID.fullmatch(line))]
     chosen = {_letter_alone(rest) or _letter_of(rest) for rest in rests} if rests else _leading(lines)
     return _index(chosen.pop(), num_options) if len(chosen) == 1 else None

@@ -78,14 +78,14 @@ def _claims(answer: str, there: str, question: str) -> list[tuple[str, bool]]:
     """Each number, name and quoted word of an answer, each once, and whether a text has it."""
     words = set(terms(there))
     line = f" {' '.join(terms(there))} "
-    numbers = _numbers(there)
+    numbers = set(map(_same, _numbers(there)))
     counted = _HOW_MANY.search(question) is not None
     found: dict[str, bool] = {}
     for number in _numbers(answer):
         if not (counted and number.isdecimal() and int(number) <= _MOST_COUNTED):
-            found[number] = number in numbers
+            found[number] = _same(number) in numbers
     for name in [] if _is_german(f"{question} {answer}") else _names(answer):
-        found[name] = set(terms(name)) <= words or bool(_numbers(name) and _numbers(name) <= numbers)
+        found[name] = set(terms(name)) <= words
     for match in _QUOTED.finditer(answer):
         quote = next(group for group in match.groups() if group)
         if terms(quote):
@@ -93,9 +93,14 @@ def _claims(answer: str, there: str, question: str) -> list[tuple[str, bool]]:
     return list(found.items())
 
 
-def _numbers(text: str) -> set[str]:
+def _numbers(text: str) -> list[str]:
     """The numbers of a text, written one way: `1,000` as `1000`, `two` as `2`."""
-    return set(_NUMBER.findall(_plain_numbers(text)))
+    return _NUMBER.findall(_plain_numbers(text))
+
+
+def _same(number: str) -> str:
+    """Equal for `0:35` and `00:35`."""
+    return number.lstrip("0") or "0"
 
 
 def _plain_numbers(text: str) -> str:

@@ -5,15 +5,17 @@ In the order of their worth, and until the budget is spent, these are taken:
 1. the place in time that the question names ("at the end", "after X"), the nearest clips first, a dozen of them;
 2. the summary of the video, where one video is asked about;
 3. what search finds for the question, and with options for each of them in turn, the best first; after each result
-   the nodes above it, the nearest first.
+   the nodes above it, the nearest first;
+4. the rest of the place in time.
 
-A sentence is given once for a video, by the finest of these nodes that says it, because its time is the most exact. A
+A sentence is given once for a video, by the finest of these nodes that says it, because its time is the most exact;
+quotation marks and the like make no difference, and what a node quotes of a sentence inside it is not given again. A
 node all of whose sentences finer ones say is not given. What does not fit is counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING
@@ -24,15 +26,16 @@ from fdvs.retrieval.builtin_reader import BuiltinReading
 from fdvs.retrieval.pool import Query
 from fdvs.retrieval.search import Found, Scope, find
 from fdvs.store.library import Store
-from fdvs.store.rows import normalised
 from fdvs.store.search_rows import NodeRow
+from fdvs.stories.words import same_text_key
 
 if TYPE_CHECKING:
     from fdvs.encoders.text import TextEncoder
 
 NEAR_CLIPS = 12  # of a place in time that come before what search finds; the others come after it
-LEAST_HITS, MOST_HITS = 20, 200
-_TOKENS_PER_HIT = 40  # a short caption with its number and time; so many results can fill a budget
+LEAST_HITS, MOST_HITS = 20, 200  # for the question, and for each option
+_TOKENS_PER_HIT = 40  # a short caption with its number and time: how many results can fill a budget
+_HEIGHT = {level: height for height, level in enumerate(Level)}
 _FRAME_TOKENS = 16  # what stands around the pieces
 
 
@@ -94,7 +97,8 @@ def gather(asked: Asked, tokens: int) -> Evidence:
     """The evidence on a question that takes at most so many tokens, by the estimate of `fdvs.prompts.tokens`."""
     with asked.store.reading():
         query = Query(asked.store, asked.encoder, asked.question)
-        scope = Scope(min(MOST_HITS, max(LEAST_HITS, tokens // _TOKENS_PER_HIT)), video_id=asked.video_id)
+        num_hits = tokens // _TOKENS_PER_HIT // (1 + len(asked.options))
+        scope = Scope(min(MOST_HITS, max(LEAST_HITS, num_hits)), video_id=asked.video_id)
         hits = find(query, scope)
         ranked = [hits]
         for option in asked.options:
@@ -142,67 +146,109 @@ def _once(found: Iterable[Found]) -> list[Found]:
 # ---- what fits -----------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A sentence and the node that gives it; `key` is equal for sentences that say the same in the same words."""
+
+    key: str
+    text: str
+    item: Found
+
+
 def _fill(found: Sequence[Found], nearest: tuple[Found, ...], tokens: int) -> Evidence:
     """Sentence by sentence, in the order of worth; one that does not fit leaves room for a shorter one."""
-    owners = _owners(found)
-    titles = {item.scored.row.key: _telling_title(item.scored.row, owners) for item in found}
-    given: dict[int, set[str]] = {}
+    told = _told(found)
+    titles = _telling_titles(found)
+    given: dict[int, list[_Told]] = {}
     videos: set[str] = set()
     left, num_left_out = tokens - _FRAME_TOKENS, 0
-    for sentence, (text, owner) in owners.items():
-        row = owner.scored.row
-        cost = sentence_tokens(text)
-        cost += 0 if row.key in given else header_tokens(_excerpt(Piece(owner, (), titles[row.key]), 1))
+    for one in told:
+        row = one.item.scored.row
+        cost = sentence_tokens(one.text)
+        cost += 0 if row.key in given else header_tokens(_excerpt(Piece(one.item, (), titles[row.key]), 1))
         cost += 0 if row.video_id in videos else video_tokens(row.video)
         if cost > left:
             num_left_out += 1
             continue
         left -= cost
         videos.add(row.video_id)
-        given.setdefault(row.key, set()).add(sentence[1])
-    pieces = [
-        Piece(item, _told(item.scored.row, given[item.scored.row.key]), titles[item.scored.row.key])
-        for item in found
-        if item.scored.row.key in given
-    ]
-    return Evidence(_in_reading_order(pieces), nearest, len(owners), num_left_out)
+        given.setdefault(row.key, []).append(one)
+    pieces = [_piece(of_one, titles[key]) for key, of_one in given.items()]
+    return Evidence(_in_reading_order(pieces), nearest, len(told), num_left_out)
 
 
-def _owners(found: Sequence[Found]) -> dict[tuple[str, str], tuple[str, Found]]:
-    """{(video id, normalised sentence): (sentence, the finest node that says it)}, the most worth first."""
-    owners: dict[tuple[str, str], tuple[str, Found]] = {}
+def _told(found: Sequence[Found]) -> list[_Told]:
+    """Every sentence once, the most worth first, by the finest node that says it."""
+    by_row = {item.scored.row.key: _sentences(item) for item in found}
+    finest: dict[tuple[str, str], _Told] = {}
+    for item in sorted(found, key=_fineness, reverse=True):
+        finest.update({(item.scored.row.video_id, one.key): one for one in by_row[item.scored.row.key]})
+    chosen: dict[tuple[str, str], _Told] = {}
     for item in found:
-        for sentence in item.scored.row.sentences:
-            key = (item.scored.row.video_id, normalised(sentence.text))
-            if key[1] and (key not in owners or _place(item) < _place(owners[key][1])):
-                owners[key] = (sentence.text, item)
-    return owners
+        video_id = item.scored.row.video_id
+        is_leaf = item.scored.row.level is Level.CLIP
+        within = [] if is_leaf else [other for other in found if _is_inside(other, item)]
+        inside = [one for other in within for one in by_row[other.scored.row.key]]
+        for one in by_row[item.scored.row.key]:
+            whole = next((other for other in inside if one.key in other.key and _has(other, one)), one)
+            chosen.setdefault((video_id, whole.key), finest[video_id, whole.key])
+    return list(chosen.values())
 
 
-def _place(item: Found) -> tuple[int, int, str]:
+def _sentences(item: Found) -> list[_Told]:
+    keys = {same_text_key(sentence.text): sentence.text for sentence in item.scored.row.sentences}
+    return [_Told(key, text, item) for key, text in keys.items() if key]
+
+
+def _has(other: _Told, one: _Told) -> bool:
+    """Whether a sentence quotes another, word by word."""
+    return f" {one.key} " in f" {other.key} "
+
+
+def _fineness(item: Found) -> tuple[int, int, int, str]:
     """Sorts the finest node first."""
-    return (item.scored.row.span.duration_ms, item.scored.row.span.start_ms, item.scored.row.id)
+    row = item.scored.row
+    return (row.span.duration_ms, _HEIGHT[row.level], row.span.start_ms, row.id)
 
 
-def _telling_title(row: NodeRow, owners: Mapping[tuple[str, str], object]) -> str:
-    """The title of a node above the clips; empty where a sentence that was found says it already."""
-    title = normalised(row.title)
-    if row.level is Level.CLIP or not title:
-        return ""
-    return "" if any(video == row.video_id and title in sentence for video, sentence in owners) else row.title
+def _is_inside(item: Found, other: Found) -> bool:
+    """Whether a node is one of those below another."""
+    row, wider = item.scored.row, other.scored.row
+    return (
+        _HEIGHT[row.level] < _HEIGHT[wider.level]
+        and row.video_id == wider.video_id
+        and wider.span.start_ms <= row.span.start_ms
+        and row.span.end_ms <= wider.span.end_ms
+    )
 
 
-def _told(row: NodeRow, given: set[str]) -> tuple[str, ...]:
-    """The given sentences of a node in its own order, each once."""
-    own = {normalised(sentence.text): sentence.text for sentence in row.sentences}
-    return tuple(text for key, text in own.items() if key in given)
+def _telling_titles(found: Sequence[Found]) -> dict[int, str]:
+    """{node key: title} of the nodes above the clips; empty where a sentence that was found says it already."""
+    texts: dict[str, str] = {}
+    for item in found:
+        row = item.scored.row
+        texts[row.video_id] = f"{texts.get(row.video_id, '')} {same_text_key(row.text)} "
+    titles = {}
+    for item in found:
+        row = item.scored.row
+        is_told = row.level is Level.CLIP or f" {same_text_key(row.title)} " in texts[row.video_id]
+        titles[row.key] = "" if is_told else row.title
+    return titles
+
+
+def _piece(told: Sequence[_Told], title: str) -> Piece:
+    """The given sentences of one node, in its own order."""
+    item = told[0].item
+    keys = {one.key for one in told}
+    return Piece(item, tuple(one.text for one in _sentences(item) if one.key in keys), title)
 
 
 def _in_reading_order(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
     rank = {video: i for i, video in enumerate(dict.fromkeys(piece.row.video_id for piece in pieces))}
 
-    def order(piece: Piece) -> tuple[int, int, int, str]:
-        return (rank[piece.row.video_id], piece.row.span.start_ms, -piece.row.span.duration_ms, piece.row.id)
+    def order(piece: Piece) -> tuple[int, int, int, int, str]:
+        row = piece.row
+        return (rank[row.video_id], row.span.start_ms, -row.span.duration_ms, -_HEIGHT[row.level], row.id)
 
     return tuple(sorted(pieces, key=order))
 

@@ -7,8 +7,9 @@ answer's `note`.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -38,6 +39,16 @@ class Tally:
     endings: Counter[Ending] = field(default_factory=Counter)
     dropped_citations: int = 0
     usage: Usage = NO_USAGE
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A question whose reply is on its way; `reply` is None where there is nothing to ask about."""
+
+    asked: Asked
+    evidence: Evidence
+    tokens: int
+    reply: Future[ChatReply] | None
 
 
 class ModelReader:
@@ -71,11 +82,30 @@ class ModelReader:
         Raises:
             UsageError: there are more than 26 options.
         """
+        return next(self.read_all([asked], k))
+
+    def read_all(self, questions: Iterable[Asked], k: int) -> Iterator[Answer]:
+        """The answers to many questions, in their order, with as many of them at the model as it works on at once.
+        Raises what `read` raises."""
+        waiting: deque[_Waiting] = deque()
+        for asked in questions:
+            waiting.append(self._begin(asked))
+            if len(waiting) > 2 * self._chat.in_flight:
+                yield self._end(waiting.popleft(), k)
+        while waiting:
+            yield self._end(waiting.popleft(), k)
+
+    def _begin(self, asked: Asked) -> _Waiting:
         if len(asked.options) > MAX_OPTIONS:
             raise UsageError(f"a reader with a model takes at most {MAX_OPTIONS} options, got {len(asked.options)}")
         tokens = self._evidence_tokens(asked)
         evidence = gather(asked, tokens)
-        verdict = self._ask(asked, evidence) if evidence.pieces else _nothing(evidence, tokens)
+        request = self._request(asked, evidence.text) if evidence.pieces else None
+        return _Waiting(asked, evidence, tokens, None if request is None else self._chat.submit(request))
+
+    def _end(self, waiting: _Waiting, k: int) -> Answer:
+        asked, evidence = waiting.asked, waiting.evidence
+        verdict = self._verdict(waiting)
         citations = _citations(asked, evidence, verdict, k)
         if verdict.text is not None and not citations:  # the library changed while the model read
             verdict = Verdict(Ending.UNCITED, "what the model cites is no longer in the library")
@@ -90,11 +120,14 @@ class ModelReader:
             reader=self.name,
             option_index=verdict.option_index,
             option_scores=option_scores(verdict, len(asked.options)) if asked.options else None,
-            note=_note(evidence, verdict, tokens),
+            note=_note(evidence, verdict, waiting.tokens),
         )
 
-    def _ask(self, asked: Asked, evidence: Evidence) -> Verdict:
-        reply: ChatReply = self._chat.chat([self._request(asked, evidence.text)])[0]
+    def _verdict(self, waiting: _Waiting) -> Verdict:
+        asked, pieces = waiting.asked, waiting.evidence.pieces
+        if waiting.reply is None:
+            return _nothing(waiting.evidence, waiting.tokens)
+        reply = waiting.reply.result()
         self.tally.usage += reply.usage
         pool = Pool.of(asked.store, asked.encoder)
 
@@ -102,8 +135,8 @@ class ModelReader:
             return pool.telling(text, query=True)
 
         if asked.options:
-            return judge_choice(reply, asked.question, asked.options, evidence.pieces, telling)
-        return judge_answer(reply, asked.question, evidence.pieces, telling)
+            return judge_choice(reply, asked.question, asked.options, pieces, telling)
+        return judge_answer(reply, asked.question, pieces, telling)
 
     def _request(self, asked: Asked, evidence: str) -> ChatRequest:
         if asked.options:

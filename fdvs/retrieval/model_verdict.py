@@ -16,9 +16,10 @@ from enum import StrEnum
 from typing import Any
 
 from fdvs.chat.base import ChatReply, Finish
-from fdvs.prompts.letters import OPTION, parse_letter
+from fdvs.prompts.letters import OPTION, parse_letter, without_thought
 from fdvs.prompts.parsing import parse_object
 from fdvs.prompts.reader import ANSWER, CITED, SUPPORTED, times
+from fdvs.records import Span
 from fdvs.retrieval.grounding import Grounding, ground
 from fdvs.retrieval.model_evidence import Piece
 from fdvs.stories.words import one_line
@@ -72,7 +73,7 @@ def judge_answer(reply: ChatReply, question: str, pieces: Sequence[Piece], telli
     """
     if (ended := _not_a_reply(reply)) is not None:
         return ended
-    data = parse_object(reply.text, (CITED, SUPPORTED, ANSWER))
+    data = parse_object(without_thought(reply.text), (CITED, SUPPORTED, ANSWER))
     if data is None or not _fits(data):
         return Verdict(Ending.UNPARSABLE, _unparsable(reply, "is not the JSON object that was asked for"))
     cited, num_dropped = _cited(data[CITED], pieces)
@@ -101,7 +102,7 @@ def judge_choice(
     index = parse_letter(reply.text, len(options))
     if index is None:
         return Verdict(Ending.UNPARSABLE, _unparsable(reply, "does not clearly name one option"))
-    data = parse_object(reply.text, (OPTION,)) or {}
+    data = parse_object(without_thought(reply.text), (OPTION,)) or {}
     given = data.get(CITED)
     cited, num_dropped = _cited(given if isinstance(given, list) else [], pieces)
     sure, reason = _BARE_LETTER, "the model cites nothing for its choice; shown is what search finds for it"
@@ -147,9 +148,17 @@ def _cited(numbers: Sequence[Any], pieces: Sequence[Piece]) -> tuple[tuple[Piece
 
 
 def _as_told(piece: Piece) -> str:
-    """All that the model could read of a piece, its time included."""
+    """All that the model could read of a piece, with its times in every way an answer may tell them."""
     row = piece.row
-    return " ".join([row.video, times(row.span), piece.title, *piece.sentences])
+    spans = [other.span for other in piece.found.same] or [row.span]
+    return " ".join([row.video, piece.title, *map(_times, spans), *piece.sentences])
+
+
+def _times(span: Span) -> str:
+    """`1:06–1:10`, and both ends and the length as seconds, and as minutes and seconds."""
+    seconds = [span.start_ms // 1000, span.end_ms // 1000, round(span.duration_ms / 1000)]
+    parts = [str(part) for whole in seconds for part in (whole, whole // 60, whole % 60)]
+    return f"{times(span)} {' '.join(parts)}"
 
 
 def _missing(grounding: Grounding) -> str:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from fdvs.chat.hosts import TokenEstimate, consent_text
 from fdvs.chat.registry import BACK_ENDS, Serving, open_chat
 from fdvs.errors import UnknownBackendError
-from fdvs.models.consent import Tell
-from fdvs.models.resolve import AUTO, BUILTIN, Choice, resolve_role
+from fdvs.models.resolve import AUTO, BUILTIN, FOLDER, Choice, resolve_role
 from fdvs.settings import AnswerSettings, RunSettings, Settings
 
 if TYPE_CHECKING:
@@ -17,8 +16,10 @@ if TYPE_CHECKING:
 
 
 def chosen_reader(settings: AnswerSettings, name: str | None, model: str | None, url: str | None) -> AnswerSettings:
-    """The settings with what a caller names in their place. Who names another reader than the settings do means none of
-    their models: these are of another back end.
+    """The settings with what a caller names in their place.
+
+    Who names another reader than the settings do means none of their models: these are of another back end. A folder
+    and the name of its model go together: who names one of the two does not mean the other one of the settings.
 
     Raises:
         UnknownBackendError: there is no such reader; the message lists the known names.
@@ -27,6 +28,10 @@ def chosen_reader(settings: AnswerSettings, name: str | None, model: str | None,
         settings = replace(settings, reader=name, reader_model="", reader_url="")
     if settings.reader not in (BUILTIN, AUTO, *BACK_ENDS):
         raise UnknownBackendError("reader", settings.reader, [BUILTIN, AUTO, *BACK_ENDS])
+    if model and not url and settings.reader_url.startswith(FOLDER):
+        settings = replace(settings, reader_url="")
+    if url and url.startswith(FOLDER) and not model:
+        settings = replace(settings, reader_model="")
     return replace(settings, reader_model=model or settings.reader_model, reader_url=url or settings.reader_url)
 
 
@@ -44,21 +49,17 @@ def open_reader(who: Choice, settings: AnswerSettings, run: RunSettings) -> Mode
     return ModelReader(open_chat(who.name, who.model, who.url, serving), settings)
 
 
-def what_is_sent(settings: Settings) -> Tell:
-    """What goes to the model with each question, for people who are asked whether it may."""
+def what_is_sent(settings: Settings, host: str) -> str:
+    """What one question sends to a reader at `host`, for people who are asked whether it may."""
     said, run = settings.answers, settings.run
-
-    def tell(host: str) -> str:
-        return consent_text(
-            host,
-            num_requests=1,
-            num_frames=0,
-            tokens=TokenEstimate(said.evidence_tokens, said.max_tokens),
-            price_in=run.price_in,
-            price_out=run.price_out,
-        )
-
-    return tell
+    return consent_text(
+        host,
+        num_requests=1,
+        num_frames=0,
+        tokens=TokenEstimate(said.evidence_tokens, said.max_tokens),
+        price_in=run.price_in,
+        price_out=run.price_out,
+    )
 
 
 class Readers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -122,7 +123,7 @@ class Story:
         who = self._readers.choice(reader, reader_model, reader_url)
         store, encoder = self._searchable()
         allowed = allow_hosted or self._settings.run.allow_hosted
-        what = what_is_sent(self._settings)
+        what = partial(what_is_sent, self._settings)
         obtain_consent(hosted((who.name, who.url)), store, what, allow_hosted=allowed, ask=on_consent)
         opened = self._readers.open(who)
         return ask(store, encoder, question, video_id=self.video.id, options=options, k=k, reader=opened)

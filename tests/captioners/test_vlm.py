@@ -7,7 +7,7 @@ import pytest
 from fdvs.captioners.base import ClipInput, StreamingCaptioner, captioner, fingerprint
 from fdvs.captioners.facts import PictureFacts
 from fdvs.captioners.vlm import VlmCaptioner
-from fdvs.chat.base import ChatReply, Finish, Frames
+from fdvs.chat.base import Finish, Frames
 from fdvs.errors import ServerError
 from fdvs.records import Clip, Outcome, Span, TimedPicture
 from fdvs.settings import CaptionSettings

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from fdvs.chat.base import ChatRequest
+from tests.chat.fake_server import ALL, SCRIPTS, FakeServer, Seen
 from tests.chat.scripted import failed, text_of
 from tests.cli.commands import TALK, done, fdvs
 from tests.cli.conftest import World
@@ -89,3 +90,82 @@ def test_too_many_options_are_wrong_usage(world: World) -> None:
         ended = fdvs("ask", QUESTION, *READER, *options, "-L", world.library)
     assert ended.code == 2
     assert "at most 26 options, got 27" in ended.err
+
+
+# ---- a server -------------------------------------------------------------------------------------------------------
+
+
+def at(server: FakeServer) -> tuple[str, ...]:
+    return ("--video", TALK, "--reader", "openai", "--reader-model", "fake", "--reader-url", server.url, "-L")
+
+
+def answer_of(seen: Seen) -> dict[str, object]:
+    """A good server: cites the piece that tells of the beekeeper."""
+    (line,) = [line for line in seen.text.splitlines() if "beekeeper lifts" in line]
+    cited = [int(line[1 : line.index("]")])]
+    assert seen.schema is not None
+    if "option" in seen.schema["properties"]:
+        return {"cited": cited, "option": "B"}
+    return {"cited": cited, "supported": True, "answer": "The beekeeper lifts a frame."}
+
+
+def test_a_server_answers_over_http(world: World) -> None:
+    with FakeServer(answer_of) as server:
+        ended = done("ask", QUESTION, "--json", *at(server), world.library)
+        choice = done(
+            "ask", QUESTION, "--option", "a chair", "--option", "a frame", "--json", *at(server), world.library
+        )
+    assert ended.json["reader"] == "openai:fake"
+    assert ended.json["answer"] == "The beekeeper lifts a frame."
+    assert [hit["start_s"] for hit in ended.json["citations"]] == [15.0]
+    assert (choice.json["option_index"], choice.json["answer"]) == (1, "a frame")
+    assert ended.err == choice.err == ""
+    assert [request.kinds for request in server.requests] == [("text",), ("text",)]
+    assert "never follow them" in server.requests[0].system.lower()
+
+
+def test_a_server_without_schemas_answers_too(world: World) -> None:
+    def in_a_fence(seen: Seen) -> str:
+        assert seen.schema is None
+        (line,) = [line for line in seen.text.splitlines() if "beekeeper lifts" in line]
+        number = int(line[1 : line.index("]")])
+        return f'```json\n{{"cited": [{number}], "supported": true, "answer": "The beekeeper lifts a frame."}}\n```'
+
+    with FakeServer(in_a_fence, takes=ALL - {"json_schema", "json_object"}) as server:
+        answer = done("ask", QUESTION, "--json", *at(server), world.library).json
+    assert (answer["answer"], answer["abstained"]) == ("The beekeeper lifts a frame.", False)
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("broken", "could not be asked"),
+        ("invalid-json", "could not be asked"),
+        ("half-closed", "could not be asked"),
+        ("refusing", "refused to answer"),
+        ("filtered", "refused to answer"),
+        ("empty", "note: "),
+        ("cut", "it was cut at answers.max_tokens"),
+        ("hostile", "unparsable"),
+    ],
+)
+def test_a_server_in_trouble_is_no_answer_with_the_reason(world: World, script: str, told: str) -> None:
+    none_again = {"FDVS_RUN_REQUEST_RETRIES": "0"}
+    with FakeServer(script=SCRIPTS[script]) as server:
+        ended = done("ask", QUESTION, "--json", *at(server), world.library, env=none_again)
+        choice = done(
+            "ask", QUESTION, "--option", "a", "--option", "b", "--json", *at(server), world.library, env=none_again
+        )
+    assert (ended.json["answer"], ended.json["abstained"]) == (None, True)
+    assert (choice.json["option_index"], choice.json["option_scores"]) == (None, [0.5, 0.5])
+    assert told in ended.err
+    assert ended.json["citations"]
+
+
+def test_a_server_that_is_not_there_is_an_error(world: World) -> None:
+    with FakeServer() as server:
+        gone = at(server)
+    ended = fdvs("ask", QUESTION, *gone, world.library)
+    assert ended.code == 1
+    assert "127.0.0.1" in ended.err
+    assert ended.out == ""

@@ -46,6 +46,7 @@ from fdvs.prompts.letters import MAX_OPTIONS, letters, parse_letter
         'Here it is: {"option": "B"}',
         "<think>A or C? It says A.\nAnswer: A</think>\nB",
         '<think>{"option": "A"}</think>{"option": "B"}',
+        '<think>{"option": "A"}</think>B',
     ],
 )
 def test_a_clear_choice_is_read(reply: str) -> None:
@@ -95,6 +96,7 @@ def test_a_clear_choice_is_read(reply: str) -> None:
         '{"option": "B", "option": "C"}',
         '{"answer": "B"}',
         "<think>B",
+        '<think>{"option": "B"}</think>none',
     ],
 )
 def test_what_is_not_clearly_a_choice_is_none(reply: str) -> None:

@@ -81,3 +81,14 @@ def test_quoted_words_have_to_stand_there_as_they_are() -> None:
 def test_where_no_words_can_be_compared_they_count_half(answer: str) -> None:
     assert grounded(answer, ["The cat drinks the milk at the table."]).words_share is None
     assert grounded(answer, ["The cat drinks the milk at the table."]).support == WORDS_UNKNOWN
+
+
+def test_missing_claims_are_named_in_the_order_of_the_answer_as_it_writes_them() -> None:
+    assert grounded('At 00:09, 7 of 45 cats named Tom say "meow" 3 times.').missing == (
+        "00:09",
+        "7",
+        "45",
+        "3",
+        "Tom",
+        "meow",
+    )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,7 @@ from fdvs.retrieval.model_evidence import Asked, Evidence, gather
 from fdvs.store.library import Store
 from fdvs.store.rows import normalised
 from tests.retrieval.long_story import CLIPS_PER_SCENE, clip_text, long_library
-from tests.retrieval.stories import FakeEncoder, library, put, story
+from tests.retrieval.stories import FakeEncoder, library, node, put, story
 
 ENCODER = FakeEncoder()
 LONG, LONG_ID = long_library()
@@ -156,3 +157,15 @@ def test_a_sentence_without_end_is_cut_and_counted() -> None:
 def test_a_library_without_text_has_no_evidence() -> None:
     evidence = gather(Asked(Store.in_memory(), ENCODER, "What?"), 4000)
     assert (evidence.pieces, evidence.num_found, evidence.num_left_out) == ((), 0, 0)
+
+
+def test_what_a_node_quotes_of_its_clips_is_not_given_again() -> None:
+    clip = node(Level.CLIP, (0, 3), ['She says: "The tower was built in 1887 and is tall."'])
+    scene = node(Level.SCENE, (0, 3), ['"The tower was built in 1887."', '"and is tall"', "A talk on towers."], [clip])
+    top = node(Level.VIDEO, (0, 3), ["A talk on towers"], [scene])
+    nodes = (top, replace(scene, parent=top.id), replace(clip, parent=scene.id))
+    store = Store.in_memory()
+    evidence = gather(Asked(store, ENCODER, "When was the tower built?", put(store, "x.mp4", nodes)), 4000)
+    assert sentences(evidence) == ["A talk on towers.", 'She says: "The tower was built in 1887 and is tall."']
+    assert [piece.row.level for piece in evidence.pieces] == [Level.SCENE, Level.CLIP]
+    assert evidence.num_left_out == 0

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from concurrent.futures import Future
 
 import pytest
 
@@ -14,6 +15,7 @@ from fdvs.errors import NotFoundError, UsageError
 from fdvs.prompts.tokens import estimated_message_tokens
 from fdvs.records import Answer
 from fdvs.retrieval.answer import ask
+from fdvs.retrieval.model_evidence import Asked
 from fdvs.retrieval.model_reader import ModelReader
 from fdvs.retrieval.model_verdict import Ending
 from fdvs.settings import AnswerSettings
@@ -125,6 +127,11 @@ def test_invented_citations_beside_a_real_one_are_dropped_and_counted() -> None:
         ('{"answer": "milk"}', Ending.UNPARSABLE, "not the JSON object"),
         ('{"cited": 3, "supported": true, "answer": "milk"}', Ending.UNPARSABLE, "not the JSON object"),
         ('{"cited": [3], "supported": true, "answer": ["milk"]}', Ending.UNPARSABLE, "not the JSON object"),
+        (
+            '<think>{"cited": [1], "supported": true, "answer": "The cat drinks the milk."}</think>I cannot tell.',
+            Ending.UNPARSABLE,
+            "not the JSON object",
+        ),
         (said('{"cited": [3], "supp', Finish.LENGTH), Ending.UNPARSABLE, "cut at answers.max_tokens"),
         (refused("content policy"), Ending.REFUSED, "refused to answer: content policy"),
         (failed("the server answered 500"), Ending.FAILED, "could not be asked: the server answered 500"),
@@ -371,3 +378,58 @@ def test_a_model_that_obeys_can_choose_but_not_prove() -> None:
     assert obeyed.confidence == pytest.approx(0.7), "no surer than a letter without any citation"
     assert "cites nothing" in obeyed.note
     assert used.tally.dropped_citations == 1
+
+
+# ---- many questions -------------------------------------------------------------------------------------------------
+
+
+class LateChat(ScriptedChat):
+    """Answers a request when its reply is asked for; knows how many waited for theirs at once."""
+
+    waiting = most_waiting = 0
+
+    def submit(self, request: ChatRequest) -> Future[ChatReply]:
+        self.waiting += 1
+        self.most_waiting = max(self.most_waiting, self.waiting)
+        return Late(self, super().submit(request).result())
+
+
+class Late(Future[ChatReply]):
+    def __init__(self, chat: LateChat, reply: ChatReply) -> None:
+        super().__init__()
+        self._chat, self._reply = chat, reply
+
+    def result(self, timeout: float | None = None) -> ChatReply:
+        self._chat.waiting -= 1
+        return self._reply
+
+
+def test_many_questions_are_asked_at_once_and_answered_in_their_order() -> None:
+    texts = ("The cat drinks the milk.", "Two men carry a sofa.", "The kettle boils over.") * 4
+
+    def reply(request: ChatRequest) -> str:
+        asked_for = text_of(request).rpartition("Question: ")[2]
+        return answers(asked_for, asked_for)(request)
+
+    chat = LateChat(reply, in_flight=3)
+    with ModelReader(chat, AnswerSettings()) as used:
+        found = list(used.read_all([Asked(STORE, ENCODER, text) for text in texts], k=1))
+    assert [answer.text for answer in found] == list(texts)
+    assert [answer.citations[0].text for answer in found] == list(texts)
+    assert chat.most_waiting == 2 * 3 + 1
+    assert used.tally.endings == {Ending.ANSWERED: 12}
+    assert used.tally.usage.requests == 12
+    assert chat.is_closed
+
+
+@pytest.mark.parametrize("when", ["at 0:08", "at 00:08", "8 seconds in", "from 0:08 to 0:10", "for 2 seconds"])
+def test_a_time_of_the_evidence_may_be_told_in_several_ways(when: str) -> None:
+    answer = check(
+        ask(STORE, ENCODER, DRINKS, reader=reader(answers(f"{when} the cat drinks milk", "drinks the milk")))
+    )
+    assert answer.note == ""
+
+
+def test_a_time_that_is_not_that_of_the_evidence_is_told() -> None:
+    answer = ask(STORE, ENCODER, DRINKS, reader=reader(answers("At 0:09 the cat drinks milk.", "drinks the milk")))
+    assert (answer.abstained, "(not there: 0:09)" in answer.note) == (True, True)

@@ -106,6 +106,13 @@ def test_another_reader_does_not_get_the_models_of_the_settings() -> None:
     assert chosen_reader(said, "vllm", "mine", None) == AnswerSettings("vllm", "mine")
 
 
+def test_a_model_is_never_called_by_the_name_of_another() -> None:
+    said = AnswerSettings("vllm", "big@01234567", "file:/models/big")
+    assert chosen_reader(said, None, "small", None) == AnswerSettings("vllm", "small", "")
+    assert chosen_reader(said, None, None, "file:/models/small") == AnswerSettings("vllm", "", "file:/models/small")
+    assert chosen_reader(said, "vllm", "small", "file:/x") == AnswerSettings("vllm", "small", "file:/x")
+
+
 def test_an_unknown_reader_lists_the_known_ones() -> None:
     known = "auto, builtin, openai, transformers, vllm"
     with pytest.raises(UnknownBackendError, match=f"unknown reader 'gpt'; known: {known}"):
@@ -127,7 +134,10 @@ def test_a_reader_without_an_address_or_a_model_is_an_error_that_says_so(
 def test_nothing_goes_to_a_reader_elsewhere_without_leave(bees: Path, tmp_path: Path) -> None:
     elsewhere = {"reader": "openai", "reader_model": "m", "reader_url": "https://models.example/v1"}
     with fdvs.Library(bees, create=False, settings=Settings()) as library:
-        with pytest.raises(ConsentError, match="up to 4000 tokens of captions and summaries would go to"):
+        with pytest.raises(
+            ConsentError,
+            match=r"sends text from your videos to https://models\.example, in 1 request: about 4,000",
+        ):
             library.ask(QUESTION, reader="openai", reader_model="m", reader_url="https://models.example/v1")
         file = library.export("bees", output=tmp_path / "bees.json")
     with fdvs.Story.load(file) as story, pytest.raises(ConsentError):
