@@ -119,7 +119,7 @@ def build(
         before = costs_of(store) if uses_model(settings) else []
         if todo:
             jobs = [Job(str(library), path, settings, until, retry_failed=retry_failed) for path in todo]
-            with ready_models(store, jobs, settings, until, on_note or _say_nothing, on_consent) as models:
+            with ready_models(store, jobs, on_note or _say_nothing, on_consent) as models:
                 _run([replace(job, models=models) for job in jobs], settings, store, on_event)
         if until == "story" and store.told_with() != store.linked():
             from fdvs.batch.linking import update_links
@@ -138,12 +138,11 @@ def _say_nothing(_line: str) -> None:
 
 
 @contextmanager
-def ready_models(
-    store: Store, jobs: Sequence[Job], settings: Settings, until: Until, note: OnNote, ask: Ask | None
-) -> Iterator[str]:
+def ready_models(store: Store, jobs: Sequence[Job], note: OnNote, ask: Ask | None) -> Iterator[str]:
     """Make sure that models may be asked and answer; load those that have to be hosted. Gives the path of their socket,
     empty where there is none."""
-    if not uses_model(settings) or UNTIL.index(until) < UNTIL.index("captions"):
+    settings = jobs[0].settings  # equal for all jobs of a build
+    if not uses_model(settings) or UNTIL.index(jobs[0].until) < UNTIL.index("captions"):
         yield ""
         return
     from fdvs.batch.leave import obtain_leave

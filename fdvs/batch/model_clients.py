@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fdvs.batch.jobs import Job
-from fdvs.captioners.base import HEAVY, OVER_CHAT, Captioner, captioner
+from fdvs.captioners.base import HEAVY, OVER_CHAT, Captioner, captioner, enriches
 from fdvs.chat.base import ChatModel
 from fdvs.chat.registry import IN_PROCESS, Serving, open_chat
 from fdvs.settings import Settings
@@ -29,7 +29,7 @@ def serving_of(settings: Settings, library: Path | None) -> Serving:
 def captioner_for(job: Job, settings_hash: str) -> Captioner:
     """The captioner of a job's settings, with what enriches it."""
     made = _captioner(job, settings_hash)
-    if not job.settings.captions.enrich:
+    if not enriches(job.settings.captions):
         return made
     from fdvs.captioners.joined import Joined
     from fdvs.hosting.clients import HostedCaptioner

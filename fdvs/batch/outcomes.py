@@ -10,7 +10,7 @@ import numpy as np
 
 from fdvs.captioners.outcomes import same_on_many
 from fdvs.records import CaptionKind, Outcome, clock
-from fdvs.stories.evidence import ClipEvidence
+from fdvs.stories.evidence import MEASURED, ClipEvidence
 from fdvs.stories.words import same_text_key
 
 ALIKE = 0.95  # cosine of two clips' mean pictures from which the same words about both are no wonder
@@ -59,24 +59,27 @@ def _flagged(one: ClipEvidence, captioner: str, flagged: dict[str, int]) -> Clip
     return replace(one, captions=captions)
 
 
-def outcome_warnings(evidence: Sequence[ClipEvidence], captioner: str) -> list[str]:
-    """A line for each way in which captions of a model are not what they should be, with how many and the first."""
-    found: dict[str, list[tuple[int, str]]] = {}
+def outcome_warnings(evidence: Sequence[ClipEvidence]) -> list[str]:
+    """A line for each back end and way in which a model's captions are not what they should be: how many, the first,
+    and the most frequent reason."""
+    found: dict[tuple[str, str], list[tuple[int, str]]] = {}
     for one in evidence:
         for caption in one.captions:
-            if caption.settings_hash and caption.backend == captioner and (caption.reason or not caption.text):
+            if caption.kind in _SEEN and caption.backend not in _NO_MODEL and (caption.reason or not caption.text):
                 kind = "flagged" if caption.outcome is Outcome.OK else str(caption.outcome)
-                found.setdefault(kind, []).append((caption.span.start_ms, caption.reason))
+                found.setdefault((caption.backend, kind), []).append((caption.span.start_ms, caption.reason))
     lines = []
-    for kind, places in sorted(found.items()):
+    for (backend, kind), places in sorted(found.items()):
         reason = Counter(reason for _, reason in places).most_common(1)[0][0]
         lines.append(
-            f"{len(places)} of {len(evidence)} captions by {captioner} {_SAID[kind]}, the first at "
-            f"{clock(min(places)[0])}: {reason} (asked for again by --retry-failed)"
+            f"{len(places)} of {len(evidence)} captions by {backend} {_SAID[kind]}, the first at "
+            f"{clock(min(places)[0])}: {reason} (--retry-failed asks again)"
         )
     return lines
 
 
+_SEEN = (CaptionKind.VISUAL, CaptionKind.ACTION, CaptionKind.OBJECTS)
+_NO_MODEL = (MEASURED, "import")
 _SAID = {
     "flagged": "say the same of different pictures",
     "failed": "failed",

@@ -32,7 +32,7 @@ from fdvs.screen_text.unread import unread_text
 from fdvs.settings import Settings
 from fdvs.store.library import Store
 from fdvs.store.paths import Fingerprint, PathRow
-from fdvs.stories.evidence import ClipEvidence
+from fdvs.stories.evidence import MEASURED, ClipEvidence
 from fdvs.stories.imported import ImportedCaption
 
 
@@ -187,9 +187,8 @@ class VideoBuild:
         """The evidence with a reason beside captions that say the same of different pictures; warned of, like those
         that failed."""
         captioner = self._settings.captions.captioner
-        told = evidence if captioner == "builtin" else flag_same_words(evidence, captioner)
-        if captioner != "builtin":
-            self._warnings += outcome_warnings(told, captioner)
+        told = evidence if captioner == MEASURED else flag_same_words(evidence, captioner)
+        self._warnings += outcome_warnings(told)
         return told
 
     def _put_changed(

@@ -131,9 +131,14 @@ def fingerprint(settings: CaptionSettings) -> str:
     """What shapes captions besides the settings: prompts, vocabularies. Empty where nothing does. A module says it by
     a function `fingerprint(settings)`; asking loads no model."""
     parts = [_fingerprint_of(BUILT_IN.get(settings.captioner, ""), settings)]
-    if settings.enrich:
+    if enriches(settings):
         parts.append(_fingerprint_of(ENRICHER, settings))
     return "+".join(part for part in parts if part)
+
+
+def enriches(settings: CaptionSettings) -> bool:
+    """Whether captions of other models are added; the captioner `paper` has all of them itself."""
+    return bool(settings.enrich) and settings.captioner != "paper"
 
 
 def _fingerprint_of(target: str, settings: CaptionSettings) -> str:

@@ -19,7 +19,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from fdvs.captioners.base import HEAVY, captioner, enricher
+from fdvs.captioners.base import HEAVY, captioner, enricher, enriches
 from fdvs.chat.base import ChatModel
 from fdvs.chat.registry import IN_PROCESS, Serving, open_chat
 from fdvs.errors import FdvsError
@@ -38,7 +38,7 @@ def roles_of(settings: Settings) -> tuple[str, ...]:
     captions, story = settings.captions, settings.story
     wanted = {
         CAPTIONER: captions.captioner in IN_PROCESS | HEAVY,
-        ENRICHER: bool(captions.enrich),
+        ENRICHER: enriches(captions),
         WRITER: story.writer in IN_PROCESS,
     }
     return tuple(role for role, is_wanted in wanted.items() if is_wanted)
