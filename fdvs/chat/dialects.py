@@ -87,7 +87,8 @@ _ELSEWHERE = re.compile(
 )
 _KWARGS = re.compile(r"media_io_kwargs|mm[_-](?:processor[_-])?kwargs")
 _MEDIA = re.compile(
-    r"video|unknown part type|content\[\]|content (?:part|type)|message format|multi-?modal|modalit|image_url|image"
+    r"video|image|num_frames|frames_indices|multi-?modal|modalit"
+    r"|unknown part type|content\[\]|content (?:part|type)|message format"
 )
 _NO_VIDEO = re.compile(r"at most 0 video|video_url|unknown part type|content\[\]\.type|no video|video input")
 _BINDING = re.compile(r"response_format|json_schema|json_object|structured|guided|grammar|schema")

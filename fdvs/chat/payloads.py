@@ -54,11 +54,11 @@ def frame_times(pictures: Sequence[TimedPicture]) -> Json:
     """What a server is told of a list of frames: all are to be kept, and when each was shown.
 
     The clock of the video begins with its first frame, so that equal pictures make equal requests. The last frame lasts
-    as long as the others do on average.
+    as long as the others do on average. Servers want at least as many ticks as frames.
     """
     start_ms = pictures[0].time_ms
     times = [picture.time_ms - start_ms for picture in pictures]
-    duration_ms = max(round(times[-1] * len(times) / (len(times) - 1)), times[-1] + 1)
+    duration_ms = max(round(times[-1] * len(times) / (len(times) - 1)), times[-1] + 1, len(times))
     return {
         "num_frames": -1,
         "fps": _TICKS_PER_SECOND,

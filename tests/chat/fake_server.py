@@ -247,11 +247,12 @@ class FakeServer:
     Attributes:
         requests: all requests for a reply, in order of arrival, refused ones included.
         others: all other requests (`/models`, wrong paths).
+        errors: what `answer` and `script` raised; such requests are answered 500, and the first is raised at the end.
         open: requests that have arrived and are not answered.
         peak: most that were open at once.
         peak_working: most that were worked on at once; never above `slots`.
         gone: requests whose client closed the connection before it was answered.
-        answered: requests answered to the end, whatever the answer.
+        answered: requests that got an answer, whatever it says; counted before it is sent.
     """
 
     def __init__(
@@ -283,12 +284,12 @@ class FakeServer:
         self.api_key, self.listing, self.prefix, self.port = api_key, listing, prefix, port
         self.requests: list[Seen] = []
         self.others: list[Seen] = []
+        self.errors: list[Exception] = []
         self.open = self.peak = self.working = self.peak_working = self.gone = self.answered = 0
         self._changed = threading.Condition()
         self._held = False
         self._numbers = itertools.count()
         self._started = threading.Event()
-        self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="fake-server", daemon=True)
 
     # From the test's thread
@@ -299,6 +300,7 @@ class FakeServer:
         return f"http://127.0.0.1:{self.port}{self.prefix}"
 
     def __enter__(self) -> Self:
+        self._loop = asyncio.new_event_loop()
         self._thread.start()
         if not self._started.wait(10):
             raise RuntimeError("the fake server did not start")
@@ -310,6 +312,8 @@ class FakeServer:
         if self._thread.is_alive():
             self.stop()
         self._thread.join(10)
+        if self.errors and value is None:
+            raise self.errors[0]
 
     def hold(self) -> None:
         """From now on requests take their slots and wait there until `release`."""
@@ -386,14 +390,14 @@ class FakeServer:
         self._count(opened=1)
         try:
             reply = await self._unless_gone(reader, self._work(seen))
-        finally:
+        except asyncio.CancelledError:
             self._count(opened=-1)
+            raise
         if reply is None:
-            self._count(gone=1)
+            self._count(opened=-1, gone=1)
             return False
-        keeps = await self._send(writer, reply)
-        self._count(answered=1)
-        return keeps
+        self._count(opened=-1, answered=1)
+        return await self._send(writer, reply)
 
     async def _unless_gone(self, reader: asyncio.StreamReader, work: Any) -> Reply | None:
         """What `work` returns, or None when the client closes the connection before."""
@@ -410,14 +414,19 @@ class FakeServer:
         refused = self._refused(seen)
         if refused is not None:
             return refused
-        reply = self.script(seen)
-        if reply is None:
-            text = self.answer(seen)
-            reply = Reply(text=text if isinstance(text, str) else json.dumps(text))
+        try:
+            reply = self.script(seen) or self._usual(seen)
+        except Exception as raised:  # noqa: BLE001 - the test is told at the end
+            self.errors.append(raised)
+            return error(500, "the test's own function raised")
         if self._slots is None:
             return await self._take_time(reply)
         async with self._slots:
             return await self._take_time(reply)
+
+    def _usual(self, seen: Seen) -> Reply:
+        text = self.answer(seen)
+        return Reply(text=text if isinstance(text, str) else json.dumps(text))
 
     async def _take_time(self, reply: Reply) -> Reply:
         self._count(working=1)

@@ -185,7 +185,7 @@ def test_requests_in_flight_are_bounded_and_keep_the_server_full(connect: Open) 
         chat = connect(server, requests=5)
         server.hold()
         futures = [chat.submit(QUESTION) for _ in range(40)]
-        assert server.wait_until(lambda server: server.open == 5)
+        assert server.wait_until(lambda server: server.working == 5)
         server.release()
         assert all(future.result(20).finish is Finish.STOP for future in futures)
         assert server.peak == server.peak_working == 5

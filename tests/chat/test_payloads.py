@@ -62,8 +62,11 @@ def test_times_begin_with_the_first_frame_so_that_equal_pictures_make_equal_requ
     assert frame_times(frames(0, 500, 1000).pictures) == frame_times(frames(7_000, 7_500, 8_000).pictures)
 
 
-def test_frames_at_one_time_still_have_a_length() -> None:
-    assert frame_times(frames(5, 5).pictures)["total_num_frames"] == 1
+@pytest.mark.parametrize("times", [(5, 5), (5, 5, 5, 6), (0, 1), (0, 3_600_000)])
+def test_there_are_always_more_ticks_than_frames_and_frame_numbers(times: tuple[int, ...]) -> None:
+    told = frame_times(frames(*times).pictures)
+    assert told["total_num_frames"] >= len(times) == len(told["frames_indices"])
+    assert told["total_num_frames"] > max(told["frames_indices"])
 
 
 def test_a_server_that_takes_no_kwargs_gets_the_video_alone() -> None:
