@@ -68,14 +68,16 @@ class VllmChat(QueuedChat):
             raise BackendUnavailableError(f"vllm {vllm.__version__} is too old; pip install 'fdvs[serve]' for 0.26")
         config = read_json(folder / "config.json")
         marks = _marks(config)
+        if serving.frames_as == "video" and "video" not in marks:
+            raise _no_video(label)
         sequences = SEQUENCES_ON_CPU if is_cpu else SEQUENCES_ON_GPU
         try:
             with loading(label):
                 wanted = _options(config, marks, sequences, is_cpu=is_cpu)
-                self._llm: Any = vllm.LLM(model=str(folder), **_known(wanted, vllm))
+                self.llm: Any = vllm.LLM(model=str(folder), **_known(wanted, vllm))
         except (AssertionError, NotImplementedError, AttributeError) as error:
             raise BackendUnavailableError(f"vLLM cannot run {label}: {error}") from error
-        self._tokenizer = self._llm.get_tokenizer()
+        self._tokenizer = self.llm.get_tokenizer()
         self._template = _template(folder, self._tokenizer, label)
         self._has_system = takes_system(self._render, "images" if marks else "none")
         self.frames_as = self._choose_frames_as(serving.frames_as, marks, label)
@@ -87,7 +89,8 @@ class VllmChat(QueuedChat):
             self._render, "video", str(self._tokenizer.convert_ids_to_tokens(marks["video"])), self._has_system
         )
         if wanted == "video" and not takes_video:
-            raise UsageError(f"{label} takes no video in vLLM; leave frames_as at auto, or set it to images")
+            self.release()
+            raise _no_video(label)
         if takes_video and wanted != "images":
             return "video"
         return "images" if marks else "none"
@@ -115,7 +118,7 @@ class VllmChat(QueuedChat):
                 self._end_all(at_work, failed(reason))
         if at_work:
             with suppress(Exception):
-                self._llm.llm_engine.abort_request(list(at_work))
+                self.llm.llm_engine.abort_request(list(at_work))
         self._end_all(at_work, failed("given up: the model was closed while it answered", is_retryable=True))
 
     def _begin(self, one: Waiting, at_work: dict[str, Waiting]) -> None:
@@ -131,18 +134,18 @@ class VllmChat(QueuedChat):
 
     def _enqueue(self, prompt: dict[str, Any], params: Any) -> str:
         """Let the engine begin a request; by which name it knows it."""
-        if hasattr(self._llm, "enqueue"):
-            (key,) = self._llm.enqueue(prompt, params, use_tqdm=False)
+        if hasattr(self.llm, "enqueue"):
+            (key,) = self.llm.enqueue(prompt, params, use_tqdm=False)
             return str(key)
         self._num_begun += 1  # releases without it take such prompts here
         key = f"fdvs-{self._num_begun}"
-        self._llm.llm_engine.add_request(key, prompt, params)
+        self.llm.llm_engine.add_request(key, prompt, params)
         return key
 
     def _step(self, at_work: dict[str, Waiting]) -> None:
         if not at_work:
             return
-        for output in self._llm.llm_engine.step():
+        for output in self.llm.llm_engine.step():
             if not output.finished:
                 continue
             # vLLM numbers requests, and from some release on adds random characters to what `enqueue` returns.
@@ -187,10 +190,14 @@ class VllmChat(QueuedChat):
         return self._params.SamplingParams(temperature=request.temperature, max_tokens=request.max_tokens, **bound)
 
     def release(self) -> None:
-        engine = self._llm.llm_engine
-        self._llm = None
+        engine = self.llm.llm_engine
+        self.llm = None
         with suppress(AttributeError):  # an engine in this process may have nothing to shut down
             engine.engine_core.shutdown()
+
+
+def _no_video(label: str) -> UsageError:
+    return UsageError(f"{label} takes no video in vLLM; leave frames_as at auto, or set it to images")
 
 
 def _reply(output: Any) -> ChatReply:

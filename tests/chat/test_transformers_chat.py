@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 import threading
@@ -10,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from fdvs.chat.base import ChatReply, ChatRequest, Finish, Frames
@@ -19,6 +17,7 @@ from fdvs.chat.registry import FramesAs, Serving, open_chat
 from fdvs.encoders._local_models import require
 from fdvs.errors import BackendUnavailableError, UsageError
 from fdvs.records import TimedPicture
+from tests.chat.pictures import frames, jpeg
 from tests.conftest import TinyModel
 from tests.encoders.models import needs
 from tests.tiny_models import CONTEXT_TOKENS, FAMILIES, build
@@ -29,19 +28,6 @@ SEEING = [family for family in FAMILIES if family != "qwen2"]
 WITH_VIDEO = ["qwen2_5_vl", "qwen3_vl", "qwen3_5", "smolvlm"]
 SYSTEM = "You caption clips of videos."
 Open = Callable[..., Any]
-
-
-def jpeg(seed: int, width: int = 128, height: int = 96) -> bytes:
-    from PIL import Image
-
-    squares = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), np.uint8)
-    data = io.BytesIO()
-    Image.fromarray(squares).resize((width, height), Image.Resampling.NEAREST).save(data, "JPEG")
-    return data.getvalue()
-
-
-def frames(*times_ms: int, seed: int = 0) -> Frames:
-    return Frames(tuple(TimedPicture(time_ms, jpeg(seed + i)) for i, time_ms in enumerate(times_ms)))
 
 
 @pytest.fixture(scope="module")
