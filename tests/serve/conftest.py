@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Once
-from tests.serve.running import Endpoint, Running, all_gone, family_of, serving
+from tests.serve.running import Endpoint, Running, all_gone, family_of, launched, ready
 from tests.tiny_models import build
 
 FAMILIES = ("qwen3_vl", "qwen2_5_vl")
@@ -39,19 +40,26 @@ def checkpoint(once: Once) -> Callable[[str], Path]:
 def running(
     checkpoint: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str], Running]]:
-    """`running(family)`: its server, which runs until the tests are over and then leaves nothing behind."""
+    """`running(family)`: its server, which runs until the tests are over and then leaves nothing behind.
+
+    All are started when the first is asked for: each is busy with one core for most of its start.
+    """
     logs = tmp_path_factory.mktemp("servers")
-    started: dict[str, Running] = {}
+    processes: dict[str, subprocess.Popen[str]] = {}
+    found: dict[str, Running] = {}
     with contextlib.ExitStack() as stack:
 
-        def start(family: str) -> Running:
-            if family not in started:
-                started[family] = stack.enter_context(serving(checkpoint(family), logs / f"{family}.log"))
-            return started[family]
+        def get(family: str) -> Running:
+            if not processes:
+                for one in FAMILIES:
+                    processes[one] = stack.enter_context(launched(checkpoint(one), logs / f"{one}.log"))
+            if family not in found:
+                found[family] = ready(processes[family], logs / f"{family}.log")
+            return found[family]
 
-        yield start
-        everyone = [pid for one in started.values() for pid in family_of(one.process.pid)]
-    assert [one.process.returncode for one in started.values()] == [143] * len(started)
+        yield get
+        everyone = [pid for process in processes.values() for pid in family_of(process.pid)]
+    assert [process.returncode for process in processes.values()] == [143] * len(processes)
     assert all_gone(everyone, within_s=5)
 
 

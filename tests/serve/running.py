@@ -64,25 +64,30 @@ class Running:
 
 
 @contextlib.contextmanager
-def serving(model: Path, log: Path, *options: str) -> Iterator[Running]:
+def launched(model: Path, log: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     """`fdvs serve` in a process of its own until the block ends; then it is told to end, and has to."""
     command = [sys.executable, "-m", "fdvs", "serve", str(model), "--log", str(log), "--timeout", str(READY_WITHIN_S)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("FDVS_", "OPENAI_"))}
     environment |= {"VLLM_CPU_KVCACHE_SPACE": "1", "PYTHONPATH": str(ROOT)}
     with (
-        log.with_suffix(".progress").open("w+") as progress,
+        log.with_suffix(".progress").open("w") as progress,
         subprocess.Popen(
             [*command, *options], env=environment, text=True, stdout=subprocess.PIPE, stderr=progress
         ) as process,
     ):
         try:
-            assert process.stdout is not None
-            found = _LINE.match(process.stdout.readline())
-            assert found, log.with_suffix(".progress").read_text()
-            yield Running(Endpoint(found[2], found[1], found[3]), process, log)
+            yield process
         finally:
             process.terminate()
             process.wait(30)
+
+
+def ready(process: subprocess.Popen[str], log: Path) -> Running:
+    """The server, once it says how it is to be used."""
+    assert process.stdout is not None
+    found = _LINE.match(process.stdout.readline())
+    assert found, log.with_suffix(".progress").read_text()
+    return Running(Endpoint(found[2], found[1], found[3]), process, log)
 
 
 def video(numbers: list[int]) -> dict[str, Any]:

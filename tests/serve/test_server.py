@@ -10,7 +10,19 @@ from pathlib import Path
 import pytest
 
 from tests.serve.conftest import FAMILIES
-from tests.serve.running import Endpoint, Running, all_gone, family_of, image, listening_at, serving, text, times, video
+from tests.serve.running import (
+    Endpoint,
+    Running,
+    all_gone,
+    family_of,
+    image,
+    launched,
+    listening_at,
+    ready,
+    text,
+    times,
+    video,
+)
 
 NUMBERS = [1, 2, 3, 4, 5, 6, 7, 8]
 QUESTION = text("Describe what happens in these pictures.")
@@ -114,14 +126,15 @@ def test_a_server_that_trusts_no_request_takes_frames_without_times(
     if family != FAMILIES[0]:
         pytest.skip("one family shows it")
     options = ("--max-model-len", "4096", "--", "--no-trust-request-mm-kwargs")
-    with serving(checkpoint(family), tmp_path / "log", *options) as one:
-        pids = family_of(one.process.pid)
+    with launched(checkpoint(family), tmp_path / "log", *options) as process:
+        one = ready(process, tmp_path / "log")
+        pids = family_of(process.pid)
         assert one.chat([video(NUMBERS), QUESTION])[0] == 200
         status, reply = one.chat([video(NUMBERS), QUESTION], **times([0, 1, 2, 3, 4, 5, 6, 7]))
         assert status == 400
         assert "--trust-request-mm-kwargs" in reply["error"]["message"]
-        one.process.send_signal(signal.SIGKILL)
-        one.process.wait()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
         assert len(pids) > 3
         assert all_gone(pids, within_s=20)
 
