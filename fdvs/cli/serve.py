@@ -45,9 +45,10 @@ def serve(
     """
     import shlex
 
+    from fdvs.chat.local import find_model
     from fdvs.serving.command import ServeOptions, base_url, check, command_line, environment, line_to_use
     from fdvs.serving.installed import installed_vllm
-    from fdvs.serving.model import find_model, served_model
+    from fdvs.serving.model import served_model
     from fdvs.serving.server import Server, check_port, free_port
 
     options = ServeOptions(host, port, max_model_len, max_num_seqs, gpu_memory, tuple(extra or ()))

@@ -8,30 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from fdvs.errors import BackendUnavailableError, InputError
+from fdvs.errors import BackendUnavailableError
 from fdvs.serving.installed import installed_vllm
-from fdvs.serving.model import find_model, served_model
+from fdvs.serving.model import served_model
 from tests.serving.conftest import FakeVllm, write_model, write_vllm
-
-
-def test_a_folder_is_named_by_itself_and_its_weights(fake: FakeVllm) -> None:
-    name, folder = find_model(str(fake.model))
-    assert folder == fake.model
-    stem, _, digest = name.partition("@")
-    assert stem == "tiny"
-    assert len(digest) == 8
-    (fake.model / "model.safetensors").write_bytes(b"other weights")
-    assert find_model(str(fake.model))[0] != name
-
-
-def test_a_model_that_is_not_here_is_an_error_that_says_how_to_get_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(BackendUnavailableError, match="fdvs downloads nothing"):
-        find_model("somebody/model-that-is-not-here")
-    with pytest.raises(BackendUnavailableError, match="neither a folder"):
-        find_model("no/such/folder")
 
 
 def test_a_model_says_what_it_can_read_and_whether_it_sees(tmp_path: Path) -> None:
@@ -46,7 +26,7 @@ def test_a_model_says_what_it_can_read_and_whether_it_sees(tmp_path: Path) -> No
 def test_a_folder_without_a_model_is_refused(tmp_path: Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / "config.json").write_text(text)
-    with pytest.raises(InputError, match=r"config\.json"):
+    with pytest.raises(BackendUnavailableError, match=r"config\.json"):
         served_model("m", tmp_path)
 
 

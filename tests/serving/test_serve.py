@@ -209,6 +209,13 @@ def test_a_file_without_a_key_is_refused(here: FakeVllm, tmp_path: Path, text: b
     assert here.never_started()
 
 
+def test_a_model_that_is_not_here_is_an_error_before_anything_starts(here: FakeVllm) -> None:
+    ended = fdvs("serve", "nowhere/to-be-found")
+    assert ended.code == 1
+    assert "fdvs downloads nothing by itself" in ended.err
+    assert here.never_started()
+
+
 def test_an_address_that_others_reach_is_a_wrong_use(here: FakeVllm) -> None:
     assert fdvs("serve", here.model, "--host", "0.0.0.0").code == 2
 
