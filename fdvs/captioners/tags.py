@@ -63,24 +63,18 @@ class TagCaptioner:
         self.wants_frames = self._model.short_side
 
     def caption(self, clips: Sequence[ClipInput]) -> list[ClipCaptions]:
-        """The captions of each clip; the pictures of all clips go through the model together. Where they cannot (a
-        damaged picture, too little memory), clip by clip, so that only the clip at fault fails."""
-        if not clips:
-            return []
-        pictures = [picture for clip in clips for picture in clip.pictures]
-        try:
-            vectors = self._model.encode_pictures(decoded(pictures))
-        except TROUBLE as error:
-            if len(clips) > 1:
-                return [self.caption([clip])[0] for clip in clips]
-            reason = plain(f"{type(error).__name__}: {error}", MAX_REASON_CHARS)
-            return [ClipCaptions((self._failed(clips[0], reason),))]
-        ends = np.cumsum([len(clip.pictures) for clip in clips])[:-1]
-        return [ClipCaptions(self._captions(clip, of)) for clip, of in zip(clips, np.split(vectors, ends), strict=True)]
+        """The captions of each clip. The pictures of a clip go through the model together, and with no others: a
+        picture's vector differs in its last digits with what it is encoded with, and a build that was interrupted
+        must end with the captions of one that was not."""
+        return [ClipCaptions(self._captions(clip)) for clip in clips]
 
-    def _captions(self, clip: ClipInput, vectors: NDArray[np.float32]) -> tuple[Caption, ...]:
-        if not len(vectors):
+    def _captions(self, clip: ClipInput) -> tuple[Caption, ...]:
+        if not clip.pictures:
             return (self._failed(clip, NO_PICTURE),)
+        try:
+            vectors = self._model.encode_pictures(decoded(clip.pictures))
+        except TROUBLE as error:
+            return (self._failed(clip, plain(f"{type(error).__name__}: {error}", MAX_REASON_CHARS)),)
         tags = {kind: self._tags(kind, vectors) for kind in KINDS}
         told = [(CaptionKind.VISUAL, sentences(tags))]
         told += [(CaptionKind.OBJECTS, listed(tags["objects"]))] if tags["objects"] else []
