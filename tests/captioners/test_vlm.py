@@ -7,7 +7,7 @@ import pytest
 from fdvs.captioners.base import ClipInput, StreamingCaptioner, captioner, fingerprint
 from fdvs.captioners.facts import PictureFacts
 from fdvs.captioners.vlm import VlmCaptioner
-from fdvs.chat.base import Finish, Frames
+from fdvs.chat.base import ChatReply, Finish, Frames
 from fdvs.errors import ServerError
 from fdvs.records import Clip, Outcome, Span, TimedPicture
 from fdvs.settings import CaptionSettings
@@ -36,7 +36,7 @@ def test_each_clip_becomes_one_request_with_its_kept_pictures() -> None:
 
 
 def test_every_outcome_is_recorded_and_none_is_an_exception() -> None:
-    script = [
+    script: list[ChatReply | str] = [
         said("A dog runs. A cat", Finish.LENGTH),
         refused(),
         failed("the server answered 500"),
