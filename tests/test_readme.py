@@ -1,7 +1,8 @@
 """Every command line and every Python block of the README runs, in the order in which they stand there.
 
 A ```console block holds `$ command` lines, each followed by the output it shows. A shown line must occur in the real
-output; `…` stands for anything, and durations are not compared.
+output; `…` stands for anything, and durations are not compared. `SERVER` is a scripted server there. A ```sh block
+holds commands that need a GPU or a download: of these only the spelling is tested here.
 """
 
 from __future__ import annotations
@@ -13,18 +14,23 @@ import subprocess
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 from fdvs.cli.main import app
+from fdvs.models.table import RECOMMENDED
 from fdvs.records import ERROR_CODES
 from fdvs.settings import STAGES, load_settings
+from tests.chat.fake_server import FakeServer, Seen
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 # Lines that prepare an environment; `make test` itself goes through them. `make demo` runs `fdvs demo` in it.
+SERVER = "http://127.0.0.1:8000/v1"
 INSTALL = ("make test", "python3 -m venv ", "pip install ")
 SAME = {"make demo": "fdvs demo"}
 
@@ -51,11 +57,26 @@ def steps() -> list[Step]:
     return found
 
 
-def run(step: Step, folder: Path) -> subprocess.CompletedProcess[str]:
+def model(request: Seen) -> Any:
+    """What a model might say of the demo film: a caption, a node of the story, an answer."""
+    if not request.response_format:
+        return f"A scene of the day at the lake, number {request.number}."
+    first = int(re.findall(r"^\[(\d+)\]", request.text, re.MULTILINE)[0])
+    return {
+        "title": "A day at the lake",
+        "sentences": [{"text": f"A day goes by at the lake, part {request.number}.", "sources": [first]}],
+        "names": [],
+        "answer": "The lighthouse is 32 metres tall.",
+        "cited": [first],
+        "supported": True,
+    }
+
+
+def run(step: Step, folder: Path, server: str) -> subprocess.CompletedProcess[str]:
     if step.language == "python":
         command = [sys.executable, "-c", step.code]
     else:
-        name, *arguments = shlex.split(SAME.get(step.code, step.code))
+        name, *arguments = shlex.split(SAME.get(step.code, step.code).replace(SERVER, server))
         assert name == "fdvs", f"the README shows a command that no test can run: {step.code}"
         command = [str(Path(sys.executable).with_name("fdvs")), *arguments]
     # The folder of the README's reader: no library, no settings, an ordinary terminal.
@@ -81,15 +102,54 @@ def missing_lines(shown: tuple[str, ...], output: str) -> list[str]:
 @pytest.mark.slow
 def test_every_command_and_python_block_runs_in_order(tmp_path: Path) -> None:
     ran = 0
+    with FakeServer(model) as server:
+        ran = run_all(tmp_path, server.url)
+        assert len(server.requests) > 10
+    assert ran >= 8
+
+
+def run_all(folder: Path, server: str) -> int:
+    ran = 0
     for step in steps():
         if step.code.startswith(INSTALL):
             continue
-        result = run(step, tmp_path)
+        result = run(step, folder, server)
         assert result.returncode == 0, f"{step.code}\n{result.stdout}\n{result.stderr}"
         assert (result.stdout + result.stderr).strip(), f"no output: {step.code}"
         assert not missing_lines(step.shown, result.stdout + result.stderr), f"{step.code}\n{result.stdout}"
         ran += 1
-    assert ran >= 8
+    return ran
+
+
+def test_commands_that_are_not_run_are_spelled_right() -> None:
+    group = typer.main.get_command(app)
+    lines = [line for language, body in BLOCKS if language == "sh" for line in body.splitlines()]
+    commands = [shlex.split(line.removeprefix("serve/bin/")) for line in lines if "fdvs " in line and "pip" not in line]
+    assert len(commands) >= 6
+    for _, *arguments in commands:
+        command: Any = group
+        rest = arguments
+        while "commands" in vars(command):
+            name, *rest = rest
+            command = vars(command)["commands"][name]
+        command.make_context(name, list(rest))  # parses, and runs nothing
+
+
+def test_the_table_of_models_is_the_one_in_the_code() -> None:
+    told = re.findall(
+        r"^\| (\S+/\S+) \| ([^|]+) \| [^|]+ \| ([\d.]+) GB \| ([\d.]+) GB \| ([\d.]+) GB \|", README, re.M
+    )
+    real = [
+        (
+            one.name,
+            ", ".join(one.sets),
+            f"{one.weights_bytes / 1e9:.1f}",
+            f"{one.memory_gb(2):.1f}",
+            f"{one.memory_gb(4):.1f}",
+        )
+        for one in RECOMMENDED
+    ]
+    assert told == real
 
 
 def test_readme_has_commands_and_python_in_its_first_forty_lines() -> None:
@@ -102,7 +162,7 @@ def test_readme_has_commands_and_python_in_its_first_forty_lines() -> None:
 
 
 def test_readme_names_every_command_and_no_other() -> None:
-    known = {command.name for command in app.registered_commands}
+    known = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
     assert set(re.findall(r"^\| `fdvs ([a-z]+)", README, re.MULTILINE)) == known
     assert set(re.findall(r"\bfdvs ([a-z]+) ", " ".join(step.code + " " for step in steps()))) <= known
 

@@ -12,7 +12,9 @@ from fdvs.errors import UsageError
 from fdvs.settings import (
     PAPER,
     STAGES,
+    CaptionSettings,
     Settings,
+    StorySettings,
     coerce,
     load_settings,
     parse_assignment,
@@ -40,9 +42,18 @@ OTHER: dict[str, Any] = {
     "captions.captioner_url": "http://127.0.0.1:8000",
     "captions.screen_text": "off",
     "captions.subtitles": "off",
+    "captions.frame_short_side": 224,
+    "captions.frames_as": "images",
+    "captions.max_tokens": 100,
+    "captions.enrich": "objects",
+    "captions.detector_model": "a-detector",
+    "captions.action_model": "a-classifier",
+    "captions.frame_caption_model": "a-describer",
     "story.writer": "auto",
     "story.writer_model": "a-model",
     "story.writer_url": "http://127.0.0.1:8000",
+    "story.writer_context_tokens": 4096,
+    "story.writer_max_tokens": 300,
     "story.text_embedder": "sentence-transformers:all-mpnet-base-v2",
     "story.max_children": 12,
     "story.max_chapter_s": 120.0,
@@ -55,6 +66,11 @@ OTHER: dict[str, Any] = {
     "story.text_redundancy": "greedy",
     "story.text_threshold": 0.5,
     "story.text_memory": 5,
+    "answers.reader": "openai",
+    "answers.reader_model": "a-model",
+    "answers.reader_url": "http://127.0.0.1:8000",
+    "answers.evidence_tokens": 1000,
+    "answers.max_tokens": 100,
     "limits.max_frames": 100,
     "limits.max_pixels": 100,
     "limits.max_duration_s": 100.0,
@@ -63,12 +79,28 @@ OTHER: dict[str, Any] = {
     "run.jobs": 3,
     "run.decoder": "decord",
     "run.rehash": True,
+    "run.requests": 8,
+    "run.request_timeout_s": 10.0,
+    "run.request_retries": 2,
+    "run.allow_hosted": True,
+    "run.keep_frames": False,
+    "run.price_in": 0.5,
+    "run.price_out": 1.5,
 }
 # What says where or how work is done, not what comes out of it.
-NOT_CONTENT = {name for name in OTHER if name.startswith(("limits.", "run."))} | {
+NOT_CONTENT = {name for name in OTHER if name.startswith(("limits.", "run.", "answers."))} | {
     "captions.captioner_url",
     "story.writer_url",
 }
+
+
+OF_MODELS = {
+    *(f"captions.{key}" for key in ("frame_short_side", "frames_as", "max_tokens")),
+    *(f"captions.{key}" for key in ("detector_model", "action_model", "frame_caption_model")),
+    *(f"story.{key}" for key in ("writer_context_tokens", "writer_max_tokens")),
+}
+WITH_MODELS = Settings(captions=CaptionSettings(captioner="openai"), story=StorySettings(writer="openai"))
+HASH_BEFORE_MODELS = "818cddcaff76e77a"
 
 
 def value_of(settings: Settings, name: str) -> Any:
@@ -108,12 +140,33 @@ def test_every_setting_can_be_set_everywhere_and_comes_in_order(name: str, tmp_p
 @pytest.mark.parametrize("name", OTHER)
 def test_only_what_shapes_content_is_in_hashes(name: str) -> None:
     stage, _, key = name.partition(".")
-    before = Settings()
+    before = WITH_MODELS if name in OF_MODELS else Settings()
     after = dataclasses.replace(before, **{stage: dataclasses.replace(getattr(before, stage), **{key: OTHER[name]})})
     assert (before.hash() == after.hash()) == (name in NOT_CONTENT)
     assert (before.content() == after.content()) == (name in NOT_CONTENT)
     for one in {"clips", "frames", "captions", "story"} - {stage}:
         assert before.hash(one) == after.hash(one)
+
+
+@pytest.mark.parametrize("name", sorted(OF_MODELS))
+def test_what_only_models_read_shapes_nothing_without_one(name: str) -> None:
+    stage, _, key = name.partition(".")
+    before = Settings()
+    after = dataclasses.replace(before, **{stage: dataclasses.replace(getattr(before, stage), **{key: OTHER[name]})})
+    assert before.hash() == after.hash()
+    assert key not in before.content()[stage]
+    assert key in WITH_MODELS.content()[stage]
+
+
+def test_a_build_without_models_has_the_hash_it_had_before_there_were_any() -> None:
+    assert Settings().hash() == HASH_BEFORE_MODELS
+
+
+def test_no_folder_of_this_machine_is_content() -> None:
+    settings = dataclasses.replace(
+        WITH_MODELS, captions=dataclasses.replace(WITH_MODELS.captions, detector_model="/models/detector/tiny")
+    )
+    assert settings.content()["captions"]["detector_model"] == "tiny"
 
 
 def test_hashes_are_equal_on_any_machine() -> None:
@@ -176,7 +229,7 @@ def test_values_become_the_type_of_the_setting(name: str, value: object, wanted:
         ("run.rehash=perhaps", "true or false"),
         ("captions.subtitles=loud", "one of on, off"),
         ("clips.lunch=1", "known: clips.min_clip_s"),
-        ("lunch.time=1", "known: clips, frames, captions, story, limits, run"),
+        ("lunch.time=1", "known: clips, frames, captions, story, answers, limits, run"),
         ("clips=1", "stage.key=value"),
         ("clips.=1", "stage.key=value"),
         ("clips.max_clip_s", "stage.key=value"),

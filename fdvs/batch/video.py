@@ -14,6 +14,7 @@ from fdvs.batch.model_clients import writer_for
 from fdvs.batch.outcomes import flag_same_words, outcome_warnings
 from fdvs.batch.replies import CountedReplies
 from fdvs.batch.source import Source, probed
+from fdvs.captioners.base import OVER_CHAT
 from fdvs.errors import DecodeError
 from fdvs.media.clips import plan_clips
 from fdvs.media.discover import printable_name
@@ -32,7 +33,7 @@ from fdvs.screen_text.unread import unread_text
 from fdvs.settings import Settings
 from fdvs.store.library import Store
 from fdvs.store.paths import Fingerprint, PathRow
-from fdvs.stories.evidence import MEASURED, ClipEvidence
+from fdvs.stories.evidence import ClipEvidence
 from fdvs.stories.imported import ImportedCaption
 
 
@@ -187,7 +188,7 @@ class VideoBuild:
         """The evidence with a reason beside captions that say the same of different pictures; warned of, like those
         that failed."""
         captioner = self._settings.captions.captioner
-        told = evidence if captioner == MEASURED else flag_same_words(evidence, captioner)
+        told = flag_same_words(evidence, captioner) if captioner in OVER_CHAT else evidence
         self._warnings += outcome_warnings(told)
         return told
 

@@ -24,7 +24,7 @@ def commands_of(group: Any, prefix: str = "") -> dict[str, Any]:
 
 
 COMMANDS = commands_of(typer.main.get_command(app))
-WITHOUT_A_LIBRARY = frozenset({"demo", "models list", "models get"})
+WITHOUT_A_LIBRARY = frozenset({"demo", "models list", "models get", "serve"})
 
 CONTRACT = {
     "build": [
@@ -43,6 +43,7 @@ CONTRACT = {
     "relink": [],
     "doctor": ["--json"],
     "demo": [],
+    "serve": ["--port", "--timeout", "--dry-run"],
     "models list": ["--json"],
     "models get": ["--role", "--from", "--yes"],
 }  # fmt: skip
@@ -80,7 +81,7 @@ def test_the_readme_has_an_example(name: str) -> None:
     if name == "demo":
         assert "$ make demo" in README
     else:
-        assert re.search(rf"^\$ fdvs {name}\b", README, re.MULTILINE)
+        assert re.search(rf"^(?:\$ |serve/bin/)?fdvs {name}\b", README, re.MULTILINE)
 
 
 def test_no_command_is_help_and_version_is_a_line() -> None:
