@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from pathlib import Path
@@ -247,6 +248,14 @@ def test_the_first_request_finds_out_what_is_taken_and_the_others_wait(
         assert len(chat.fallbacks) == 1
 
 
+def test_what_a_server_says_it_does_not_take_is_kept_even_when_the_request_fails(connect: Open) -> None:
+    lacks = error(400, "media_io_kwargs need --trust-request-mm-kwargs")
+    with FakeServer(script=sequence(lacks, fake_server.BROKEN)) as server:
+        chat = connect(server, retries=0)
+        assert [reply.finish for reply in chat.chat([CLIP]) + chat.chat([CLIP])] == [Finish.FAILED, Finish.STOP]
+        assert [seen.media_kwargs is None for seen in server.requests] == [False, True, True]
+
+
 def test_a_slow_first_reply_holds_nobody_up_for_long(connect: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openai, "PATIENCE_S", 0.01)
     with FakeServer() as server:
@@ -455,6 +464,23 @@ def test_a_cancelled_request_stops_and_makes_room_for_the_next(connect: Open) ->
         assert server.gone == 1
         with pytest.raises(CancelledError):
             first.result()
+
+
+def test_who_is_interrupted_while_waiting_for_replies_leaves_none_open(connect: Open) -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+    with FakeServer(script=SCRIPTS["slow"]) as server:
+
+        def interrupt() -> None:
+            server.wait_until(lambda server: server.open == 8)
+            signal.pthread_kill(main, signal.SIGINT)
+
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            connect(server).chat([QUESTION] * 20)
+        thread.join()
+        assert server.wait_until(lambda server: server.gone == 8)
 
 
 # In processes of their own
