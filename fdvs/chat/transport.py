@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -35,8 +36,12 @@ def client_options(address: Address, key: str) -> dict[str, Any]:
     """How any httpx client for this server is made.
 
     Nothing of the environment (proxies) applies on this machine itself, and no redirect is followed: the key would
-    travel along.
+    travel along. Certificates are checked; without TLS there are none, and reading those of all authorities takes long.
     """
+    import httpx
+
+    uses_environment = not is_loopback(address.urls[0])
+    has_tls = address.urls[0].startswith("https://")
     headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "fdvs"}
     if key and address.login is None:
         headers["Authorization"] = f"Bearer {key}"
@@ -44,8 +49,14 @@ def client_options(address: Address, key: str) -> dict[str, Any]:
         "headers": headers,
         "auth": address.login,
         "follow_redirects": False,
-        "trust_env": not is_loopback(address.urls[0]),
+        "trust_env": uses_environment,
+        "verify": httpx.create_ssl_context(trust_env=uses_environment) if has_tls else _trusting_nobody(),
     }
+
+
+def _trusting_nobody() -> ssl.SSLContext:
+    """What a client without TLS gets: should it ever meet a certificate, it refuses it."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 class Connections:
@@ -87,8 +98,6 @@ class Connections:
     def _another(self) -> httpx.AsyncClient:
         import httpx
 
-        if "verify" not in self._options:  # certificates are read once, not per connection
-            self._options["verify"] = httpx.create_ssl_context(trust_env=self._options["trust_env"])
         return httpx.AsyncClient(**self._options)
 
 
