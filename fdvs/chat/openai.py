@@ -41,7 +41,7 @@ from fdvs.errors import ServerError
 
 _log = logging.getLogger(__name__)
 
-PATIENCE_S = 1.0
+PATIENCE_S = 0.5
 """How long other requests wait for the first one to find out what the server takes. A refusal comes at once; a reply
 may take long, but then nothing was refused."""
 
