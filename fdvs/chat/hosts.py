@@ -69,6 +69,19 @@ def is_loopback(url: str) -> bool:
     return (mapped or number).is_loopback
 
 
+def hosted_server(where: str) -> str | None:
+    """The server behind a model's address (empty: as `address_of` takes that) when it is not this machine: what is sent
+    there leaves it. None for this machine, and for a folder.
+
+    Raises:
+        UsageError: it is no address.
+    """
+    if where.startswith("file:"):
+        return None
+    url = address_of(where).urls[0]
+    return None if is_loopback(url) else server_of(url)
+
+
 def _split(url: str) -> SplitResult:
     """The parts of a web address; its message never holds the address, which may hold a password."""
     try:

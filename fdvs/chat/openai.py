@@ -36,14 +36,16 @@ from fdvs.chat.registry import Serving
 from fdvs.chat.replies import Said, clean_of, code_in, error_in, failed, message_in, understood
 from fdvs.chat.servers import list_models
 from fdvs.chat.slots import open_slots
-from fdvs.chat.transport import Connections, Heard, key_from_environment, post
+from fdvs.chat.transport import Connections, Heard, key_from_environment
 from fdvs.errors import ServerError
 
 _log = logging.getLogger(__name__)
 
-PATIENCE_S = 1.0
+PATIENCE_S = 0.5
 """How long other requests wait for the first one to find out what the server takes. A refusal comes at once; a reply
 may take long, but then nothing was refused."""
+
+_MAX_REFUSAL = 4000  # characters of a refusal in which to look for what is refused
 
 
 class OpenAIChat:
@@ -60,6 +62,8 @@ class OpenAIChat:
         address, self._key = address_of(where), key_from_environment()
         self.model, self.in_flight, self._serving = model, serving.requests, serving
         self.server = server_of(address.urls[0])
+        if self._key and self.server.startswith("http://") and not is_loopback(self.server):
+            _log.warning("the key in OPENAI_API_KEY goes to %s unencrypted", self.server)
         listing, _ = list_models(address, self._key)
         if listing is not None:
             address = replace(address, urls=(listing.url,))
@@ -169,8 +173,7 @@ class OpenAIChat:
             url = f"{self._urls[min(dialect.base, len(self._urls) - 1)]}/chat/completions"
             body = body_of(request, self.model, dialect)
             start = time.monotonic()
-            with self._connections.one() as client:
-                heard = await post(client, url, body, self._serving.timeout_s)
+            heard = await self._connections.post(url, body)
             return heard, Usage(requests=1, images=request.num_pictures, seconds=time.monotonic() - start)
 
     def _lower(self, heard: Heard, mine: Dialect, uses: Uses) -> Dialect | None:
@@ -181,7 +184,7 @@ class OpenAIChat:
         known = joined(mine, self._found)
         if known != mine:
             return known
-        refusal = Refusal(heard.status, message_in(error_in(heard.body)))
+        refusal = Refusal(heard.status, message_in(error_in(heard.body), _MAX_REFUSAL))
         guesses, bases = uses.without(self._settled), len(self._urls)
         lower = step(mine, refusal, uses, guesses=guesses, num_bases=bases, frames_as=self._serving.frames_as)
         if lower is not None and is_plain(refusal):

@@ -14,6 +14,7 @@ MAX_REPLY_BYTES = 4 << 20
 """Of one reply's body; more is not read."""
 
 _MAX_REASON = 240  # characters
+_MAX_PLAIN = 2000  # bytes of an error that is no JSON
 _ECHO = 16  # characters of the request in a row that a message may not repeat
 _TOKEN_BOUND = 1 << 40
 
@@ -116,22 +117,22 @@ def _tokens(usage: object) -> tuple[int, int]:
     return tokens_in, tokens_out
 
 
-def message_in(data: object) -> str:
+def message_in(data: object, limit: int = _MAX_REASON) -> str:
     """The words of an error as servers spell one, shortened; only fields that hold the server's own words."""
     if not isinstance(data, Mapping):
         return ""
     error = data.get("error", data)
     if isinstance(error, str):
-        return shortened(error)
+        return shortened(error, limit)
     if not isinstance(error, Mapping):
         return ""
     for name in ("message", "msg", "detail"):
         told = error.get(name)
         if isinstance(told, str) and told.strip():
-            return shortened(told)
+            return shortened(told, limit)
         if isinstance(told, list):  # checks of fields; `input` beside them repeats what was sent
             found = [one for one in told if isinstance(one, Mapping)]
-            return shortened("; ".join(f"{_path(one.get('loc'))}: {one.get('msg')}" for one in found))
+            return shortened("; ".join(f"{_path(one.get('loc'))}: {one.get('msg')}" for one in found), limit)
     return ""
 
 
@@ -147,11 +148,12 @@ def code_in(data: object) -> str:
 
 
 def error_in(body: bytes) -> object:
-    """An error response's body as data, None where it is none."""
+    """An error response's body as data: JSON, or a plain line of text as an error's message; None for a web page."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
-        return None
+        text = body[:_MAX_PLAIN].decode("utf-8", "replace").strip()
+        return {"error": text} if text and not text.startswith("<") else None
 
 
 def shortened(text: str, limit: int = _MAX_REASON) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +36,12 @@ def client_options(address: Address, key: str) -> dict[str, Any]:
     """How any httpx client for this server is made.
 
     Nothing of the environment (proxies) applies on this machine itself, and no redirect is followed: the key would
-    travel along.
+    travel along. Certificates are checked; without TLS there are none, and reading those of all authorities takes long.
     """
+    import httpx
+
+    uses_environment = not is_loopback(address.urls[0])
+    has_tls = address.urls[0].startswith("https://")
     headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "fdvs"}
     if key and address.login is None:
         headers["Authorization"] = f"Bearer {key}"
@@ -45,8 +49,14 @@ def client_options(address: Address, key: str) -> dict[str, Any]:
         "headers": headers,
         "auth": address.login,
         "follow_redirects": False,
-        "trust_env": not is_loopback(address.urls[0]),
+        "trust_env": uses_environment,
+        "verify": httpx.create_ssl_context(trust_env=uses_environment) if has_tls else _trusting_nobody(),
     }
+
+
+def _trusting_nobody() -> ssl.SSLContext:
+    """What a client without TLS gets: should it ever meet a certificate, it refuses it."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 class Connections:
@@ -62,32 +72,33 @@ class Connections:
             "limits": httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEEP_S),
             "timeout": httpx.Timeout(timeout_s, connect=min(_CONNECT_S, timeout_s), pool=None),
         }
+        self._timeout_s = timeout_s
         self._free: list[httpx.AsyncClient] = []  # the last used is the first to be used again: it may still be open
-        self._all: list[httpx.AsyncClient] = []
 
-    @contextmanager
-    def one(self) -> Iterator[httpx.AsyncClient]:
-        """A client that nobody else uses meanwhile."""
-        client = self._free.pop() if self._free else self._another()
+    async def post(self, url: str, body: bytes) -> Heard:
+        """Send one request and read its response to the end, on a connection that nobody else uses meanwhile.
+
+        A connection that had trouble, or on which a request was given up, is not used again.
+        """
+        client, heard = self._free.pop() if self._free else self._another(), None
         try:
-            yield client
+            heard = await _post(client, url, body, self._timeout_s)
+            return heard
         finally:
-            self._free.append(client)
+            if heard is None or heard.trouble:
+                await client.aclose()
+            else:
+                self._free.append(client)
 
     async def close(self) -> None:
-        """Close all; a second call does nothing."""
-        while self._all:
-            await self._all.pop().aclose()
-        self._free.clear()
+        """Close all that are not in use; a second call does nothing."""
+        while self._free:
+            await self._free.pop().aclose()
 
     def _another(self) -> httpx.AsyncClient:
         import httpx
 
-        if not self._all:  # certificates are read once, not per connection
-            self._options["verify"] = httpx.create_ssl_context(trust_env=self._options["trust_env"])
-        client = httpx.AsyncClient(**self._options)
-        self._all.append(client)
-        return client
+        return httpx.AsyncClient(**self._options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +118,8 @@ class Heard:
     is_unreachable: bool = False
 
 
-async def post(client: httpx.AsyncClient, url: str, body: bytes, timeout_s: float) -> Heard:
-    """Send one request and read its response to the end, all within `timeout_s`."""
+async def _post(client: httpx.AsyncClient, url: str, body: bytes, timeout_s: float) -> Heard:
+    """One request and its response, all within `timeout_s`; whatever goes wrong is `trouble`."""
     import httpx
 
     try:

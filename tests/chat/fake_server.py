@@ -236,7 +236,7 @@ class FakeServer:
         script: what to answer instead; None from it means the usual reply.
         latency_s: from the moment a request has a slot until it is answered.
         slots: requests worked on at once, as a server's batch; the others wait in line. 0: any number.
-        refuse_over: requests open at once beyond this are answered 429. 0: none.
+        refuse_over: requests beyond this many that are worked on or wait in line are answered 429. 0: none.
         models: what `/models` lists.
         max_model_len: told in `/models`; 0: not told, as hosted servers do not.
         takes: what the server knows of, of `ALL`.
@@ -288,6 +288,7 @@ class FakeServer:
         self.open = self.peak = self.working = self.peak_working = self.gone = self.answered = 0
         self._changed = threading.Condition()
         self._held = False
+        self._admitted = 0
         self._numbers = itertools.count()
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fake-server", daemon=True)
@@ -411,9 +412,15 @@ class FakeServer:
             await asyncio.gather(working, leaving, return_exceptions=True)
 
     async def _work(self, seen: Seen) -> Reply:
-        refused = self._refused(seen)
-        if refused is not None:
-            return refused
+        if 0 < self.refuse_over <= self._admitted:
+            return RATE_LIMITED
+        self._admitted += 1
+        try:
+            return self._refused(seen) or await self._carry_out(seen)
+        finally:
+            self._admitted -= 1
+
+    async def _carry_out(self, seen: Seen) -> Reply:
         try:
             reply = self.script(seen) or self._usual(seen)
         except Exception as raised:  # noqa: BLE001 - the test is told at the end
@@ -450,7 +457,6 @@ class FakeServer:
                 bool(self.api_key) and seen.headers.get("authorization") != f"Bearer {self.api_key}",
                 error(401, f"Incorrect API key provided: {seen.headers.get('authorization', '')}."),
             ),
-            (0 < self.refuse_over < self.open, RATE_LIMITED),
             (body.get("model") not in self.models, error(404, f"The model `{body.get('model')}` does not exist.")),
             (
                 lacks["video"] and "video_url" in seen.kinds,

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from fdvs.chat.hosts import TokenEstimate, address_of, consent_text, cost_of, estimate_tokens, is_loopback, server_of
+from fdvs.chat.hosts import (
+    TokenEstimate,
+    address_of,
+    consent_text,
+    cost_of,
+    estimate_tokens,
+    hosted_server,
+    is_loopback,
+    server_of,
+)
 from fdvs.errors import UsageError
 
 
@@ -74,6 +83,15 @@ def test_without_an_address_the_environment_and_then_openai_is_asked(monkeypatch
     monkeypatch.setenv("OPENAI_BASE_URL", "http://10.1.2.3:9000/v1")
     assert address_of("  ").urls == ("http://10.1.2.3:9000/v1",)
     assert address_of("http://other/v1").urls == ("http://other/v1",)
+
+
+def test_what_leaves_this_machine_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert hosted_server("") == "https://api.openai.com"
+    assert hosted_server("http://anna:s3cret@10.0.0.5:8000") == "http://10.0.0.5:8000"
+    assert hosted_server("http://localhost:8000") is None
+    assert hosted_server("file:/models/eye") is None
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:8000/v1")
+    assert hosted_server("") is None
 
 
 def test_name_and_password_of_an_address_are_kept_apart_from_what_is_shown() -> None:

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from pathlib import Path
@@ -247,6 +248,14 @@ def test_the_first_request_finds_out_what_is_taken_and_the_others_wait(
         assert len(chat.fallbacks) == 1
 
 
+def test_what_a_server_says_it_does_not_take_is_kept_even_when_the_request_fails(connect: Open) -> None:
+    lacks = error(400, "media_io_kwargs need --trust-request-mm-kwargs")
+    with FakeServer(script=sequence(lacks, fake_server.BROKEN)) as server:
+        chat = connect(server, retries=0)
+        assert [reply.finish for reply in chat.chat([CLIP]) + chat.chat([CLIP])] == [Finish.FAILED, Finish.STOP]
+        assert [seen.media_kwargs is None for seen in server.requests] == [False, True, True]
+
+
 def test_a_slow_first_reply_holds_nobody_up_for_long(connect: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openai, "PATIENCE_S", 0.01)
     with FakeServer() as server:
@@ -429,6 +438,18 @@ def test_name_and_password_in_an_address_are_sent_and_never_told(caplog: pytest.
     assert "s3cret" not in caplog.text + repr(reply) + chat.server
 
 
+def test_a_key_that_goes_unencrypted_to_another_machine_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "hunter2")
+    monkeypatch.setattr(openai, "list_models", lambda *_: (None, ""))
+    for where in ("http://10.9.8.7:8000/v1", "https://10.9.8.7/v1", "http://127.0.0.1:8000/v1"):
+        OpenAIChat("fake", where, Serving()).close()
+    assert [record.getMessage() for record in caplog.records] == [
+        "the key in OPENAI_API_KEY goes to http://10.9.8.7:8000 unencrypted"
+    ]
+
+
 # The end
 
 
@@ -455,6 +476,35 @@ def test_a_cancelled_request_stops_and_makes_room_for_the_next(connect: Open) ->
         assert server.gone == 1
         with pytest.raises(CancelledError):
             first.result()
+
+
+def test_who_is_interrupted_while_waiting_for_replies_leaves_none_open(connect: Open) -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+    with FakeServer(script=SCRIPTS["slow"]) as server:
+
+        def interrupt() -> None:
+            server.wait_until(lambda server: server.open == 8)
+            signal.pthread_kill(main, signal.SIGINT)
+
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            connect(server).chat([QUESTION] * 20)
+        thread.join()
+        assert server.wait_until(lambda server: server.gone == 8)
+
+
+def test_connections_on_which_requests_were_given_up_are_not_missed(connect: Open) -> None:
+    with FakeServer(script=SCRIPTS["slow"]) as server:
+        chat = connect(server, requests=3, timeout_s=0.2, retries=0)
+        for round_number in range(1, 4):
+            futures = [chat.submit(QUESTION) for _ in range(3)]
+            assert server.wait_until(lambda server, n=round_number: len(server.requests) == 3 * n)  # type: ignore[misc]
+            futures[0].cancel()
+            assert [future.result(20).finish for future in futures[1:]] == [Finish.FAILED] * 2
+        server.script = SCRIPTS["usual"]
+        assert [reply.finish for reply in chat.chat([QUESTION] * 9)] == [Finish.STOP] * 9
 
 
 # In processes of their own

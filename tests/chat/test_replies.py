@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fdvs.chat.base import Finish
-from fdvs.chat.replies import clean_of, code_in, message_in, shortened, understood, without_thought
+from fdvs.chat.replies import clean_of, code_in, error_in, message_in, shortened, understood, without_thought
 
 
 def body(content: Any = "A dog.", finish: Any = "stop", usage: Any = None, **message: Any) -> bytes:
@@ -152,6 +152,26 @@ def test_tokens_are_counted_where_the_server_says_them(usage: object, tokens: tu
 )
 def test_an_error_is_found_however_it_is_spelt(data: object, message: str) -> None:
     assert message_in(data) == message
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b'{"error": "x"}', "x"),
+        (b"no video here\n", "no video here"),
+        (b"\xff" + b"a" * 9000, "\ufffd" + "a" * 238 + "…"),
+        (b" <html><h1>Bad Gateway</h1>", ""),
+        (b"", ""),
+    ],
+)
+def test_an_error_may_be_a_plain_line(raw: bytes, message: str) -> None:
+    assert message_in(error_in(raw)) == message
+
+
+def test_a_long_error_is_read_further_than_it_is_shown() -> None:
+    data = {"detail": [{"loc": ["body"], "msg": "x" * 300}, {"loc": ["body"], "msg": "media_io_kwargs"}]}
+    assert "media_io_kwargs" not in message_in(data)
+    assert message_in(data, 4000).endswith("media_io_kwargs")
 
 
 def test_the_code_of_an_error_is_its_short_name() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+import ssl
 
 import pytest
 
+from fdvs.chat.hosts import address_of
 from fdvs.chat.openai import OpenAIChat
 from fdvs.chat.registry import Serving
 from fdvs.chat.servers import server_models
+from fdvs.chat.transport import client_options
 from fdvs.errors import ServerError
 from tests.chat.fake_server import FakeServer
 
@@ -52,6 +55,18 @@ def test_a_server_that_is_not_there_is_named_with_what_to_do(unused_port: int) -
     assert caught.value.retryable
     with pytest.raises(ServerError, match=where):
         OpenAIChat("fake", where, Serving())
+
+
+def test_certificates_are_checked_and_tls_is_never_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    for where in ("https://127.0.0.1/v1", "https://example.com/v1", "http://127.0.0.1/v1"):
+        context = client_options(address_of(where), "")["verify"]
+        assert context.verify_mode is ssl.CERT_REQUIRED
+        assert context.check_hostname
+        assert bool(context.get_ca_certs()) == where.startswith("https")
+    monkeypatch.setattr("fdvs.chat.servers._TIMEOUT_S", 0.2)
+    with FakeServer() as server, pytest.raises(ServerError, match="no server answers at https:"):
+        server_models(server.url.replace("http://", "https://"))
+    assert server.others == []
 
 
 def test_a_server_that_wants_a_key_says_so_and_one_with_a_wrong_key_does_not_show_it(

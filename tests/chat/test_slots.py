@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -134,37 +133,56 @@ def test_slots_of_another_process_are_taken_and_come_back_when_it_is_killed(tmp_
         end(other)
 
 
-def test_who_waits_gets_the_slots_that_another_process_gives_back(tmp_path: Path) -> None:
+def test_a_slot_given_back_goes_to_another_process_that_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even before requests of the process that had it, however many wait."""
+    monkeypatch.setattr("fdvs.chat.slots.GRACE_S", 60.0)
     path = tmp_path / "slots"
 
-    async def crowd(slots: SharedSlots) -> int:
-        """Take slots as fast as they come, until the other process has had one of them."""
-        had = threading.Event()
-        other = await asyncio.to_thread(holder, path, 2, 1)
-
-        def wait() -> None:
-            wait_for(other, 1)
-            had.set()
-
-        waiting = asyncio.ensure_future(asyncio.to_thread(wait))
-        rounds = 0
+    async def main() -> None:
+        mine, had = SharedSlots(1, path), 0
 
         async def work() -> None:
-            nonlocal rounds
-            while not had.is_set():
-                async with slots.slot():
-                    rounds += 1
-                    await asyncio.sleep(0.001)
+            nonlocal had
+            async with mine.slot():
+                had += 1
 
+        async with mine.slot():
+            workers = [asyncio.ensure_future(work()) for _ in range(8)]
+            other = await asyncio.to_thread(holder, path, 1, 1)
+            table = mine._table
+            assert table is not None
+            async with asyncio.timeout(20):
+                while not table.others_wait(mine):
+                    await asyncio.sleep(0.005)
         try:
             async with asyncio.timeout(20):
-                await asyncio.gather(*(work() for _ in range(8)))
-            await waiting
+                await asyncio.to_thread(wait_for, other, 1)
+            assert had == 0
         finally:
-            end(other)
-        return rounds
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+            await asyncio.to_thread(end, other)
+            mine.close()
 
-    assert with_slots(path, 2, crowd) > 8
+    asyncio.run(main())
+
+
+def test_a_client_that_waits_alone_does_not_leave_slots_to_itself(tmp_path: Path) -> None:
+    async def main() -> bool:
+        mine = SharedSlots(1, tmp_path / "slots")
+        async with mine.slot():
+            waiting = asyncio.ensure_future(free_now(mine, 1))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            table = mine._table
+            assert table is not None
+            others = table.others_wait(mine)
+        await waiting
+        mine.close()
+        return others
+
+    assert asyncio.run(main()) is False
 
 
 def test_clients_of_one_process_share_a_file(tmp_path: Path) -> None:
