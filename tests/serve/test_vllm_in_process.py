@@ -29,7 +29,7 @@ SCHEMA = {
 }
 
 
-@pytest.fixture(scope="module", params=["qwen3_vl", "qwen2_5_vl", "qwen2"])
+@pytest.fixture(scope="module", params=["qwen3_vl", "qwen2_5_vl", "qwen3_5", "qwen2"])
 def family(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -102,6 +102,24 @@ def test_draws_follow_the_seed(chat: Any, family: str) -> None:
 
     replies = [reply.text for reply in chat.chat([draw(1), draw(2), draw(1)])]
     assert replies[0] == replies[2] != replies[1]
+
+
+def test_engine_that_breaks_fails_what_it_had_and_goes_on(chat: Any, family: str) -> None:
+    engine, real = chat.llm.llm_engine, chat.llm.llm_engine.step
+    broken: list[bool] = []
+
+    def step() -> Any:
+        if not broken:
+            broken.append(True)
+            raise RuntimeError("a kernel gave up")
+        return real()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "step", step)
+        first = chat.chat([asked(family, 1)])[0]
+    assert (first.finish, first.reason) == (Finish.FAILED, "vLLM stopped: RuntimeError: a kernel gave up")
+    assert engine.get_num_unfinished_requests() == 0
+    assert chat.chat([asked(family, 1)])[0].finish is Finish.LENGTH
 
 
 def test_what_was_seen_is_not_computed_again(chat: Any, family: str) -> None:
