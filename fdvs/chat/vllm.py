@@ -23,7 +23,7 @@ from fdvs.chat.batching import MAX_REASON_CHARS, QueuedChat, Waiting, failed
 from fdvs.chat.local import named_model, read_json
 from fdvs.chat.pictures import PictureError, as_images, as_video
 from fdvs.chat.registry import Serving
-from fdvs.chat.templates import messages, places, takes_system
+from fdvs.chat.templates import has_place_for_video, messages, takes_system
 from fdvs.encoders._local_models import loading, require
 from fdvs.errors import BackendUnavailableError, UsageError
 
@@ -85,8 +85,8 @@ class VllmChat(QueuedChat):
         super().__init__(label, 2 * sequences, _context(config))
 
     def _choose_frames_as(self, wanted: str, marks: Mapping[str, int], label: str) -> str:
-        takes_video = "video" in marks and places(
-            self._render, "video", str(self._tokenizer.convert_ids_to_tokens(marks["video"])), self._has_system
+        takes_video = "video" in marks and has_place_for_video(
+            self._render, str(self._tokenizer.convert_ids_to_tokens(marks["video"])), self._has_system
         )
         if wanted == "video" and not takes_video:
             self.release()

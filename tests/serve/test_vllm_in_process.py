@@ -88,9 +88,11 @@ def test_request_that_vllm_refuses_fails_alone(chat: Any, family: str) -> None:
         ChatRequest(SYSTEM, ("dog " * 20_000,), max_tokens=2),
         ChatRequest(SYSTEM, (Frames((TimedPicture(0, b"no picture"),)), "What?"), max_tokens=2),
         asked(family, 1, 2),
+        ChatRequest(SYSTEM, (Frames(()), "Who?"), max_tokens=2),
     ]
     replies: list[ChatReply] = chat.chat(requests)
-    assert [reply.finish for reply in replies] == [Finish.FAILED, Finish.FAILED, Finish.LENGTH]
+    wanted = [Finish.FAILED, Finish.FAILED, Finish.LENGTH, Finish.LENGTH]
+    assert [reply.finish for reply in replies] == wanted
     assert "16384" in replies[0].reason
     reads_only = "tiny/qwen2 reads text only and was given 1 pictures"
     assert replies[1].reason == (reads_only if family == "qwen2" else "a picture of 10 bytes cannot be decoded")
