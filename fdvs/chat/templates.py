@@ -17,8 +17,8 @@ def messages(request: ChatRequest, *, frames_as: str, has_system: bool = True) -
     """The conversation.
 
     Args:
-        frames_as: `video`: one placeholder for each `Frames` that has pictures; `images`: one for each picture; `none`: the model only
-            reads, and every turn is a plain text.
+        frames_as: `video`: one placeholder for each `Frames` that has pictures; `images`: one for each picture;
+            `none`: the model only reads, and every turn is a plain text.
         has_system: whether the template has a turn for the system; else the user's turn begins with it.
     """
     user: list[Message] = []
