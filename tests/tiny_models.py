@@ -164,10 +164,10 @@ def _qwen3_5(text: dict[str, Any]) -> _Parts:
         "partial_rotary_factor": 0.5,
     }
     linear = {
-        "linear_key_head_dim": 32,
-        "linear_value_head_dim": 32,
-        "linear_num_key_heads": 2,
-        "linear_num_value_heads": 4,
+        "linear_key_head_dim": 128,  # the size that vLLM's kernels for a CPU are made for
+        "linear_value_head_dim": 128,
+        "linear_num_key_heads": 1,
+        "linear_num_value_heads": 2,
     }
     config = transformers.Qwen3_5Config(
         text_config={

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fdvs.chat.base import ChatRequest, Frames
+from fdvs.records import TimedPicture
 
 Message = dict[str, Any]
 Render = Callable[[Sequence[Message]], str]
@@ -16,15 +17,15 @@ def messages(request: ChatRequest, *, frames_as: str, has_system: bool = True) -
     """The conversation.
 
     Args:
-        frames_as: `video`: one placeholder for each `Frames`; `images`: one for each picture; `none`: the model only
-            reads, and every turn is a plain text.
+        frames_as: `video`: one placeholder for each `Frames` that has pictures; `images`: one for each picture;
+            `none`: the model only reads, and every turn is a plain text.
         has_system: whether the template has a turn for the system; else the user's turn begins with it.
     """
     user: list[Message] = []
     for part in request.parts:
         if isinstance(part, str):
             user.append({"type": "text", "text": part})
-        elif frames_as == "video":
+        elif frames_as == "video" and part.pictures:
             user.append({"type": "video"})
         else:
             user += [{"type": "image"} for _ in part.pictures]
@@ -50,13 +51,10 @@ def takes_system(render: Render, frames_as: str) -> bool:
         return False
 
 
-def places(render: Render, kind: str, token: str, has_system: bool) -> bool:
-    """Whether a template puts the model's mark `token` where a picture (`images`) or a video (`video`) stands."""
-    request = ChatRequest("", (Frames(()), "x"))
-    probe = messages(request, frames_as=kind, has_system=has_system)
-    if kind == "images":
-        probe[-1]["content"].insert(0, {"type": "image"})
+def has_place_for_video(render: Render, token: str, has_system: bool) -> bool:
+    """Whether a template puts the model's mark `token` where a video stands."""
+    request = ChatRequest("", (Frames((TimedPicture(0, b""),)), "x"))
     try:
-        return token in render(probe)
+        return token in render(messages(request, frames_as="video", has_system=has_system))
     except Exception:  # noqa: BLE001 - see above
         return False

@@ -5,9 +5,9 @@ Models load by their type; which attention they use, or whether some of their la
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 from fdvs.chat.base import ChatReply, ChatRequest, Finish, Frames, Usage
@@ -17,10 +17,11 @@ from fdvs.chat.generation import Row, generate, is_out_of_memory
 from fdvs.chat.local import named_model, refuse_own_code
 from fdvs.chat.pictures import PictureError, as_images, as_video
 from fdvs.chat.registry import Serving
-from fdvs.chat.templates import messages, places, takes_system
+from fdvs.chat.templates import has_place_for_video, messages, takes_system
 from fdvs.encoders._local_models import device, loading, require
 from fdvs.errors import BackendUnavailableError, FdvsError, UsageError
 
+_log = logging.getLogger(__name__)
 BATCH_ON_GPU = 16
 BATCH_ON_CPU = 4
 
@@ -33,6 +34,7 @@ class TransformersChat(BatchedChat):
 
     Attributes:
         frames_as: how frames reach the model: `video`, `images`, or `none` for one that only reads text.
+        num_apart: requests that were answered alone since their pictures did not fit into one batch.
 
     Raises:
         BackendUnavailableError: the packages are missing, the model is not here as safetensors, is of an unknown type,
@@ -69,6 +71,7 @@ class TransformersChat(BatchedChat):
         self._has_system = takes_system(self._render, "images" if sees else "none")
         self.frames_as = self._choose_frames_as(serving.frames_as, label) if sees else "none"
         limit = BATCH_ON_GPU if self._device == "cuda" else BATCH_ON_CPU
+        self.num_apart = 0
         context = int(getattr(config.get_text_config(), "max_position_embeddings", 0) or 0)
         super().__init__(label, min(limit, serving.requests), context)
 
@@ -78,7 +81,7 @@ class TransformersChat(BatchedChat):
         takes_video = (
             getattr(self._processor, "video_processor", None) is not None
             and token is not None
-            and places(self._render, "video", str(token), self._has_system)
+            and has_place_for_video(self._render, str(token), self._has_system)
         )
         if wanted == "video" and not takes_video:
             raise UsageError(f"{label} takes no video; leave frames_as at auto, or set it to images")
@@ -108,8 +111,6 @@ class TransformersChat(BatchedChat):
         """One request as the model's input, on the CPU: what it is given does not depend on the rest of the batch."""
         if request.num_pictures and self.frames_as == "none":
             raise _RefusedError(f"{self.model} reads text only and was given {request.num_pictures} pictures")
-        parts = tuple(part for part in request.parts if isinstance(part, str) or part.pictures)
-        request = replace(request, parts=parts)
         prompt = self._render(messages(request, frames_as=self.frames_as, has_system=self._has_system))
         inputs = self._tokens(prompt, request)
         length = int(inputs["input_ids"].shape[1])
@@ -125,7 +126,7 @@ class TransformersChat(BatchedChat):
         options: dict[str, Any] = {"return_tensors": "pt"}
         if bos and prompt.startswith(bos):
             options["add_special_tokens"] = False  # the template has written it already
-        frames = [part for part in request.parts if isinstance(part, Frames)]
+        frames = [part for part in request.parts if isinstance(part, Frames) and part.pictures]
         if frames and self.frames_as == "video":
             pairs = int(getattr(self._processor.video_processor, "temporal_patch_size", 1) or 1)
             videos = [as_video(part, pairs) for part in frames]
@@ -141,7 +142,10 @@ class TransformersChat(BatchedChat):
     def _generated(self, rows: Sequence[Row]) -> list[ChatReply]:
         try:
             batch = collate([row.inputs for row in rows], self._pad)
-        except UnlikeError:
+        except UnlikeError as error:
+            if not self.num_apart:
+                _log.warning("%s answers requests one by one that do not fit into one batch: %s", self.model, error)
+            self.num_apart += len(rows)
             return [reply for row in rows for reply in self._generated([row])]
         try:
             written = generate(self.network, batch, rows, self._eos, stop=self.is_closing)

@@ -23,7 +23,7 @@ from fdvs.chat.batching import MAX_REASON_CHARS, QueuedChat, Waiting, failed
 from fdvs.chat.local import named_model, read_json
 from fdvs.chat.pictures import PictureError, as_images, as_video
 from fdvs.chat.registry import Serving
-from fdvs.chat.templates import messages, places, takes_system
+from fdvs.chat.templates import has_place_for_video, messages, takes_system
 from fdvs.encoders._local_models import loading, require
 from fdvs.errors import BackendUnavailableError, UsageError
 
@@ -85,8 +85,8 @@ class VllmChat(QueuedChat):
         super().__init__(label, 2 * sequences, _context(config))
 
     def _choose_frames_as(self, wanted: str, marks: Mapping[str, int], label: str) -> str:
-        takes_video = "video" in marks and places(
-            self._render, "video", str(self._tokenizer.convert_ids_to_tokens(marks["video"])), self._has_system
+        takes_video = "video" in marks and has_place_for_video(
+            self._render, str(self._tokenizer.convert_ids_to_tokens(marks["video"])), self._has_system
         )
         if wanted == "video" and not takes_video:
             self.release()
@@ -115,10 +115,8 @@ class VllmChat(QueuedChat):
                 self._step(at_work)
             except Exception as error:  # noqa: BLE001 - the boundary: a dead engine fails its requests, not the build
                 reason = f"vLLM stopped: {type(error).__name__}: {error}"[:MAX_REASON_CHARS]
+                _log.warning("%s", reason)
                 self._end_all(at_work, failed(reason))
-        if at_work:
-            with suppress(Exception):
-                self.llm.llm_engine.abort_request(list(at_work))
         self._end_all(at_work, failed("given up: the model was closed while it answered", is_retryable=True))
 
     def _begin(self, one: Waiting, at_work: dict[str, Waiting]) -> None:
@@ -155,6 +153,8 @@ class VllmChat(QueuedChat):
             one.finish(_reply(output))
 
     def _end_all(self, at_work: dict[str, Waiting], reply: ChatReply) -> None:
+        with suppress(Exception):  # an engine that is dead has nothing to give up
+            self.llm.llm_engine.abort_request([name for key in at_work for name in (key, key.rpartition("-")[0])])
         for one in at_work.values():
             one.seconds += time.perf_counter()
             one.finish(reply)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from fdvs.chat.base import ChatReply, ChatRequest, Finish, Frames
+from fdvs.chat.collate import UnlikeError, collate
 from fdvs.chat.generation import generate
 from fdvs.chat.registry import FramesAs, Serving, open_chat
 from fdvs.encoders._local_models import require
@@ -302,6 +304,25 @@ def test_running_out_of_memory_halves_the_batch(opened: Open, monkeypatch: pytes
     assert {reply.finish for reply in replies} == {Finish.LENGTH}
     assert chat.batch == 1
     assert chat.num_halvings >= 1
+
+
+def test_requests_that_fit_into_no_batch_are_answered_one_by_one_and_counted(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    chat = opened("qwen3_vl", "images")
+    requests = [ChatRequest(SYSTEM, (frames(0, seed=seed), "What?"), max_tokens=4) for seed in range(3)]
+    together, before = chat.answer(requests), chat.num_apart
+
+    def unlike(rows: Any, pad_id: int) -> Any:
+        if len(rows) > 1:
+            raise UnlikeError("pictures of two shapes")
+        return collate(rows, pad_id)
+
+    monkeypatch.setattr("fdvs.chat.transformers.collate", unlike)
+    with caplog.at_level(logging.WARNING):
+        assert chat.answer(requests) == together
+    assert chat.num_apart == before + 3
+    assert "one by one that do not fit into one batch: pictures of two shapes" in caplog.text
 
 
 @pytest.mark.parametrize("family", FAMILIES)
