@@ -22,8 +22,9 @@ TASK = (
     "Describe this clip in two to four sentences: where it is, who or what is there and how they look, what they do "
     "and in which order, what changes. If the picture hardly changes, one sentence is enough."
 )
-TIMES = "The pictures are from {times} of the video, in this order."
-ONE_TIME = "The picture is from {times} of the video."
+# A model that sees timestamps of its own sees them from the first picture on: both clocks are told.
+TIMES = "The first picture is from {start} s of the video; the pictures follow at {offsets} s from there."
+ONE_TIME = "The picture is from {start} s of the video."
 
 
 def fingerprint() -> str:
@@ -37,6 +38,7 @@ def caption_request(pictures: Sequence[TimedPicture], max_tokens: int) -> ChatRe
     Args:
         pictures: at least one, in time order.
     """
-    times = ", ".join(f"{picture.time_ms / 1000:.1f} s" for picture in pictures)
-    told = (TIMES if len(pictures) > 1 else ONE_TIME).format(times=times)
+    start_ms = pictures[0].time_ms
+    offsets = ", ".join(f"{(picture.time_ms - start_ms) / 1000:.1f}" for picture in pictures)
+    told = (TIMES if len(pictures) > 1 else ONE_TIME).format(start=f"{start_ms / 1000:.1f}", offsets=offsets)
     return ChatRequest(SYSTEM, (Frames(tuple(pictures)), f"{told}\n{TASK}"), max_tokens=max_tokens)

@@ -103,11 +103,12 @@ class Server:
             os.close(self._held)
             self._held = -1
         try:
-            self._keeper.wait(self._grace_s + 5)
-        finally:
-            if self._keeper.returncode != 0:  # it could not do all of its work: whoever is left of the group goes now
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(self._keeper.pid, signal.SIGKILL)
+            code = self._keeper.wait(self._grace_s + 5)
+        except subprocess.TimeoutExpired:
+            code = -signal.SIGKILL
+        if code < 0:  # the keeper was killed before its work was done: whoever is left of the group goes now
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._keeper.pid, signal.SIGKILL)
 
     def wait(self) -> None:
         """Wait until the server ends by itself, which is never right.

@@ -41,9 +41,9 @@ CONTRACT = {
     "export": ["--all", "--format", "-o"],
     "forget": [],
     "relink": [],
+    "serve": ["--port", "--host", "--max-model-len", "--api-key-file", "--served-name", "--timeout", "--dry-run"],
     "doctor": ["--json"],
     "demo": [],
-    "serve": ["--port", "--timeout", "--dry-run"],
     "models list": ["--json"],
     "models get": ["--role", "--from", "--yes"],
 }  # fmt: skip

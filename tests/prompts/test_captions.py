@@ -21,7 +21,8 @@ def test_frames_come_before_the_question_and_their_times_are_in_the_text() -> No
     first, text = request.parts
     assert first == Frames(pictures)
     assert isinstance(text, str)
-    assert "1.5 s, 62.3 s" in text
+    assert "from 1.5 s of the video" in text
+    assert "at 0.0, 60.8 s from there" in text
     assert request.max_tokens == 90
     assert request.schema is None
 

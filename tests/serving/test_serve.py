@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import signal
 import socket
@@ -148,6 +149,22 @@ def test_a_server_that_ignores_sigterm_is_killed_with_all_it_started(fake: FakeV
         started = fake.started()
         assert not started.all_gone(within_s=0)
     assert started.all_gone(within_s=2)
+
+
+def test_no_process_is_left_when_the_keeper_is_killed(fake: FakeVllm) -> None:
+    with serving(fake) as process:
+        assert line_of(process)
+        started = fake.started()
+        os.kill(keeper_of(started), signal.SIGKILL)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "the server was killed by signal 9" in err
+    assert started.all_gone(within_s=2)
+
+
+def keeper_of(started: Started) -> int:
+    """The process that started the server."""
+    return int(Path(f"/proc/{started.pids[0]}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def test_how_it_is_going_is_told(fake: FakeVllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
