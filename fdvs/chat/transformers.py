@@ -131,8 +131,8 @@ class TransformersChat(BatchedChat):
             pairs = int(getattr(self._processor.video_processor, "temporal_patch_size", 1) or 1)
             videos = [as_video(part, pairs) for part in frames]
             options |= {
-                "videos": [pixels for pixels, _ in videos],
-                "video_metadata": [metadata for _, metadata in videos],
+                "videos": [[pixels for pixels, _ in videos]],  # a list for each request, as images
+                "video_metadata": [[metadata for _, metadata in videos]],
                 "do_sample_frames": False,
             }
         elif frames:
