@@ -316,7 +316,12 @@ def _torchvision() -> Iterator[Check]:
             f"torchvision {torchvision} is built for CUDA, torch {torch} for CPU: fdvs works around it, other programs "
             "that import transformers may fail"
         )
-        yield Check("torchvision", Status.WARNING, detail, "pip uninstall torchvision, unless you use open_clip")
+        yield Check(
+            "torchvision",
+            Status.WARNING,
+            detail,
+            "pip uninstall torchvision, unless you use open_clip or models in process",
+        )
     else:
         yield Check("torchvision", Status.OK, f"{torchvision}, fits torch {torch}")
 
