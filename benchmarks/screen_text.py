@@ -28,7 +28,7 @@ from pathlib import Path
 
 from benchmarks.build_cost import measure_quietly
 from benchmarks.reporting import all_hold, finish, gate_rows
-from fdvs.batch.video import probed
+from fdvs.batch.source import probed
 from fdvs.media.frame import Frame
 from fdvs.media.reader import read_clips
 from fdvs.records import Span
