@@ -85,7 +85,7 @@ def _who_and_where(model: ServedModel, options: ServeOptions) -> list[str]:
 
 
 def _for_stories(vllm: Vllm, model: ServedModel, options: ServeOptions) -> list[str]:
-    """Settings that suit this work; README, "Serving a model" says why each. What an older vLLM lacks is left out."""
+    """Settings that suit this work; docs/serving.md says why each. What an older vLLM lacks is left out."""
     longest = options.max_model_len or min(MAX_CONTEXT_TOKENS, model.context_tokens or MAX_CONTEXT_TOKENS)
     at_once = options.max_num_seqs or (SEQUENCES_ON_CPU if vllm.is_cpu else SEQUENCES_ON_GPU)
     wanted: list[tuple[str, str | None]] = [

@@ -1,0 +1,117 @@
+"""Builds with models in process: loaded once, in a process that serves all workers and ends with the build."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from fdvs import Library
+from fdvs.chat.registry import open_chat
+from fdvs.errors import BackendUnavailableError
+from fdvs.prompts.captions import caption_request
+from fdvs.records import CaptionKind
+from fdvs.store.kept_pictures import KeptPictures
+from tests.batch.commands import children, is_alive, render_film, wait_until
+from tests.conftest import TinyModel
+
+pytestmark = pytest.mark.model
+
+SMALL = (
+    "clips.min_clip_s=2",
+    "captions.screen_text=off",
+    "captions.max_tokens=8",
+    "captions.frame_short_side=64",
+    "story.writer_max_tokens=32",
+)
+
+
+@pytest.fixture
+def films(tmp_path: Path) -> Path:
+    folder = tmp_path / "films"
+    folder.mkdir()
+    for number in range(2):
+        render_film(folder / f"{number}.mp4", number, seconds=6, size=(160, 96))
+    return folder
+
+
+def opened(library: Path, model: Path, *more: str) -> Library:
+    return Library(
+        library, assignments=[*SMALL, "captions.captioner=transformers", f"captions.captioner_model={model}", *more]
+    )
+
+
+def hosts() -> list[int]:
+    """Processes of this one that hold models."""
+    found = []
+    for child in children(os.getpid()):
+        try:
+            command = Path(f"/proc/{child}/cmdline").read_text()
+        except OSError:
+            continue
+        if "fdvs.hosting.host" in command:
+            found.append(child)
+    return found
+
+
+def test_one_process_holds_the_model_and_says_what_the_model_says(
+    films: Path, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    folder = tiny_model("qwen3_vl")
+    seen: set[int] = set()
+    notes: list[str] = []
+    writer = ("story.writer=transformers", f"story.writer_model={folder}")
+    with opened(tmp_path / "library", folder, *writer) as library:
+        report = library.build([films], on_event=lambda *_: seen.update(hosts()), on_note=notes.append)
+        assert report.exit_code == 0, report.rows
+        assert len(seen) == 1
+        assert not any(is_alive(one) for one in seen)
+        assert notes == ["loading the model of the captioner and the writer"]
+        assert report.usage is not None
+        record = library.story("0.mp4").record
+        captions = [caption for caption in record.captions if caption.kind is CaptionKind.VISUAL]
+
+        chat = open_chat("transformers", "tiny", f"file:{folder}")
+        clip = next(row for row in library._store.told_clips(record.video.id))
+        assert clip.selection is not None
+        pictures = KeptPictures(tmp_path / "library", 64).get(clip.clip.id, clip.selection.kept_ms)
+        assert pictures
+        (reply,) = chat.chat([caption_request(pictures, 8)])
+        chat.close()
+    first = next(caption for caption in captions if caption.clip_id == clip.clip.id)
+    assert first.text in " ".join(reply.text.split()) or not first.text
+    told = json.dumps(record.settings)
+    assert str(folder) not in told
+    assert f"{folder.name}@" in told
+
+
+def test_a_model_that_cannot_be_loaded_is_said_before_anything_is_begun(films: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "config.json").write_text(
+        '{"model_type": "qwen3_vl", "architectures": ["Qwen3VLForConditionalGeneration"]}'
+    )
+    (broken / "model.safetensors").write_bytes(b"not weights at all")
+    with opened(tmp_path / "library", broken) as library, pytest.raises(BackendUnavailableError, match="broken"):
+        library.build([films])
+    assert not hosts()
+
+
+def test_a_model_whose_process_dies_fails_the_videos_and_keeps_what_was_told(
+    films: Path, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    def kill(_job: int, _jobs: int, _name: str, event: object) -> None:
+        if getattr(event, "kind", "") == "probed":
+            for one in hosts():
+                os.kill(one, signal.SIGKILL)
+
+    with opened(tmp_path / "library", tiny_model("qwen3_vl"), "run.jobs=1") as library:
+        report = library.build([films], on_event=kill)
+        assert report.exit_code == 1
+        assert {row.code for row in report.rows} == {"crashed"}
+        assert all("has ended" in row.message for row in report.rows)
+        assert wait_until(lambda: not hosts())
+        assert library.build([films], retry_failed=True).exit_code == 0
