@@ -40,7 +40,7 @@ LAYER_OF = {part: layer for layer, parts in enumerate(LAYERS) for part in parts}
 
 HEAVY = frozenset(
     {"torch", "torchvision", "transformers", "sentence_transformers", "open_clip", "timm", "onnx"}
-    | {"faiss", "cv2", "decord", "vllm", "ray", "rapidocr", "py3langid"}
+    | {"faiss", "cv2", "decord", "vllm", "ray", "rapidocr", "py3langid", "httpx", "huggingface_hub"}
 )
 
 

@@ -12,7 +12,7 @@ from fdvs.batch.report import StatusRow
 from fdvs.batch.telling import tell
 from fdvs.batch.writers import Writers
 from fdvs.encoders.text import TextEncoder
-from fdvs.errors import InputError
+from fdvs.errors import ConsentError, InputError
 from fdvs.pipeline import clip_evidence, with_screen_text
 from fdvs.records import Caption, State, StoryRecord, Video, content_id
 from fdvs.retrieval.story_file import node_vectors
@@ -49,6 +49,8 @@ class Importer:
             return [_failed(file, "not_found", f"{file} does not exist")]
         try:
             return self.run(file) if video is None else self.add_to(file, video)
+        except ConsentError:  # no fault of the file's
+            raise
         except InputError as error:
             return [_failed(file, "unreadable", str(error))]
 
@@ -107,6 +109,7 @@ class Importer:
         written = None
         clips, captions = clips_from_captions(imported)
         if not self._store.stage_done(video.id, "story", key):
+            model = self._writers.get(settings)  # before anything is stored
             evidence = evidence_of(clips, captions)
             encoder = self._encoder(self._settings.story.text_embedder)
             self._store.put_video(video)
@@ -122,7 +125,7 @@ class Importer:
                 key=key,
                 clips_hash=CLIPS_KEY,
                 captions_hash=CLIPS_KEY,
-                model=self._writers.get(settings),
+                model=model,
                 replies=self._store.replies(video.id),
             )
         return self._row(video, len(clips), written)
