@@ -28,9 +28,10 @@ def model(request: Seen) -> Any:
 
 
 def test_chapters_that_repeat_are_groups_of_nodes_and_stay_findable(tmp_path: Path) -> None:
-    film = render_film(tmp_path / "cards.mp4", 0, seconds=12, size=(160, 96))
+    film = tmp_path / "cards.mp4"
+    render_film(film, 0, seconds=12, size=(160, 96))
     with FakeServer(model) as server:
-        more = ["clips.min_clip_s=1", "story.writer=openai", f"story.writer_url={server.url}", "run.request_retries=0"]
+        more = ["clips.min_clip_s=2", "story.writer=openai", f"story.writer_url={server.url}", "run.request_retries=0"]
         with Library(tmp_path / "library", assignments=more, profile="paper") as library:
             assert library.build([film]).exit_code == 0
             record = library.story(film.name).record
