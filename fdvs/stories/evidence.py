@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fdvs.captioners.measures import PictureFacts
 
 MEASURED = "builtin"  # the back end whose captions are measured facts in words
+IMPORTED = "import"  # the back end of captions that another tool wrote
 
 
 @dataclass(frozen=True, slots=True)
