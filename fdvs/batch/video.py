@@ -32,7 +32,7 @@ from fdvs.screen_text.unread import unread_text
 from fdvs.settings import Settings
 from fdvs.store.library import Store
 from fdvs.store.paths import Fingerprint, PathRow
-from fdvs.stories.evidence import MEASURED, ClipEvidence
+from fdvs.stories.evidence import MEASURED, TAGGER, ClipEvidence
 from fdvs.stories.imported import ImportedCaption
 
 
@@ -187,7 +187,8 @@ class VideoBuild:
         """The evidence with a reason beside captions that say the same of different pictures; warned of, like those
         that failed."""
         captioner = self._settings.captions.captioner
-        told = evidence if captioner == MEASURED else flag_same_words(evidence, captioner)
+        # Measured facts and tags say a few things in a few words: equal ones are no wonder, asking again no help.
+        told = evidence if captioner in (MEASURED, TAGGER) else flag_same_words(evidence, captioner)
         self._warnings += outcome_warnings(told)
         return told
 

@@ -28,7 +28,7 @@ from fdvs.records import (
     VideoLanguages,
 )
 from fdvs.stories.check import validate_sources, validate_tree
-from fdvs.stories.evidence import IMPORTED, MEASURED
+from fdvs.stories.evidence import IMPORTED, MEASURED, TAGGER
 from fdvs.stories.schema import check_against_schema
 
 SCHEMA_NAME = "fdvs-story/1"
@@ -38,7 +38,7 @@ _MODEL_FOLDER = re.compile(
 )
 _ADDRESS = re.compile(r"\b(?:https?|wss?|ftp|file):/\S*")
 _PATH = re.compile(r"(?<![\w.:/])(?:~|\.{1,2})?/(?:[^\s/'\"]+/)+([^\s/'\":,;)]*)")
-_TAGGER, _PAPER = "clip", "paper"
+_PAPER = "paper"
 # Who wrote captions of a kind that the captioner itself does not write; an imported story has no other author.
 _BACK_ENDS = {CaptionKind.SPEECH: "subtitles", CaptionKind.SCREEN_TEXT: "rapidocr"}
 _PERCEPTION = {
@@ -231,7 +231,7 @@ def _caption_from_json(item: Mapping[str, Any], captioner: str, where: str) -> C
 def _backend(kind: CaptionKind, captioner: str) -> str:
     """The back end that most likely wrote a caption: the captioner writes what is seen; a tagger, and who imports,
     everything."""
-    if kind in _BACK_ENDS or captioner in (IMPORTED, _TAGGER):
+    if kind in _BACK_ENDS or captioner in (IMPORTED, TAGGER):
         return _BACK_ENDS.get(kind, captioner)
     return captioner if kind is CaptionKind.VISUAL and captioner != _PAPER else _PERCEPTION[kind]
 

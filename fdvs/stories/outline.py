@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from fdvs.languages.spoken import language_phrases
 from fdvs.records import CaptionKind, DuplicateGroup, Level, Span, StoryNode, StoryRecord, clock
-from fdvs.stories.evidence import IMPORTED, MEASURED
+from fdvs.stories.evidence import IMPORTED, MEASURED, TAGGER
 from fdvs.stories.lines import is_note
 
 HONEST = "no vision model: measured facts, text and speech only"
@@ -20,7 +20,7 @@ MENDED_BY = (
 )
 UNDESCRIBED = "no words for {} of {} clips: the model refused or failed there. It is asked again by: {}"
 ASKED_AGAIN_BY = "the same fdvs build with --retry-failed"
-_TAGGER, _PAPER = "clip", "paper"
+_PAPER = "paper"
 _PERCEPTION = {"objects": "detector_model", "action": "action_model", "frame_captions": "frame_caption_model"}
 _SEEN = (CaptionKind.VISUAL, CaptionKind.ACTION, CaptionKind.OBJECTS)
 
@@ -51,7 +51,7 @@ def honest_line(record: StoryRecord) -> str | None:
     Clips that added captions tell of are not counted as without.
     """
     captioner = _setting(record, "captions", "captioner")
-    if captioner == _TAGGER:
+    if captioner == TAGGER:
         return f"{GUESSED}. Sentences are written by: {MENDED_BY}"
     if captioner != MEASURED:
         return _undescribed_line(record, captioner)
@@ -105,7 +105,7 @@ def summary_line(record: StoryRecord) -> str:
 def _made_by(record: StoryRecord) -> list[str]:
     """Who described and who wrote, one text; nothing of a story that no model of ours had a part in."""
     eyes = _eyes(record) if any(one.text and one.kind in _SEEN for one in record.captions) else []
-    verb = "tagged" if _setting(record, "captions", "captioner") == _TAGGER else "described"
+    verb = "tagged" if _setting(record, "captions", "captioner") == TAGGER else "described"
     told = [f"{verb} by {' and '.join(eyes)}"] if eyes else []
     pen = _model(record, "story", "writer")
     if pen and any(node.children and node.writer != MEASURED for node in record.nodes):
@@ -142,21 +142,16 @@ def _counted(count: int, noun: str) -> str:
 def num_repeating_clips(record: StoryRecord) -> int:
     """Clips that show what was shown before, or all of whose captions of what is seen were told before word for word.
 
-    Captions that are only alike do not make a repeat, nor do equal measured facts: they fit many pictures.
+    Captions that are only alike do not make a repeat, nor do equal measured facts or tags: they fit many pictures.
     """
     shown = {member.id for group in _own_groups(record) if group.kind == "visual" for member in group.members}
     repeating = {node.id for node in record.nodes if node.level is Level.CLIP and node.id in shown}
-    if not _is_measured(record):
+    if _setting(record, "captions", "captioner") not in (MEASURED, TAGGER):
         equal = {m.id for group in _own_groups(record) for m in group.members if m.rule == "exact"}
         seen = [caption for caption in record.captions if caption.kind is not CaptionKind.SPEECH and caption.text]
         new = {caption.clip_id for caption in seen if caption.id not in equal}
         repeating |= {caption.clip_id for caption in seen} - new
     return len(repeating)
-
-
-def _is_measured(record: StoryRecord) -> bool:
-    """Whether the captions of what is seen are measured facts in words, apart from those that were added."""
-    return _setting(record, "captions", "captioner") == MEASURED
 
 
 def _own_groups(record: StoryRecord) -> Iterator[DuplicateGroup]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from fdvs.captioners.wording import short_colour_words
 from fdvs.records import DuplicateGroup, Level, Outcome, Sentence, Span, clock
 from fdvs.settings import StorySettings
-from fdvs.stories.choose import choose, word_sums
+from fdvs.stories.choose import choose, without_lists, word_sums
 from fdvs.stories.clauses import mean_colours
 from fdvs.stories.evidence import IMPORTED, MEASURED, ClipEvidence
 from fdvs.stories.lines import SHOWN, Line, clip_sentences, in_short, seen_lines, sentences_of, told_once, utterances
@@ -146,7 +146,8 @@ class BuiltinWriter:
 
     def _chosen(self, level: Level, clips: range, pool: Iterable[Line]) -> tuple[Line, ...]:
         once = told_once(line for line in pool if level is self._above_clips or not self._is_repeat(line))
-        return tuple(choose(once, self._count(level, clips), self._rarity, lambda line: self._times(line, clips)))
+        pool = without_lists(once, self._rarity)
+        return tuple(choose(pool, self._count(level, clips), self._rarity, lambda line: self._times(line, clips)))
 
     def _is_repeat(self, line: Line) -> bool:
         """Whether textual redundancy has set aside everything this line was made from. What is composed over several
