@@ -18,7 +18,7 @@ from fdvs.batch.report import BuildReport, StatusRow
 from fdvs.errors import AmbiguousError, BackendUnavailableError, InputError, NotFoundError
 from fdvs.models.consent import Ask, hosted, obtain_consent
 from fdvs.models.resolve import Choice, choose, complete
-from fdvs.records import Answer, Caption, Clip, DuplicateGroup, FrameSelection, Hit, StoryRecord, Video
+from fdvs.records import Answer, Hit, StoryRecord, Video
 from fdvs.retrieval.readers import Readers, what_is_sent
 from fdvs.settings import Scalar, Settings, load_settings
 from fdvs.store.database import DATABASE_NAME
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 DEFAULT_PATH = Path("fdvs-library")
 MAX_STEM_BYTES = 200
 _UNSAFE_IN_NAMES = re.compile(r"[^\w.\- ]+")
-
-
-_Repeats = tuple[str, list[tuple[Clip, FrameSelection | None]], tuple[Caption, ...], tuple[DuplicateGroup, ...]]
 
 
 class Library:
@@ -257,23 +254,25 @@ class Library:
 
     def redundancy(self, video: str | None = None) -> RedundancyReport:
         """What was set aside as a repeat in one video, or in all of them, with what it shares with other videos."""
-        from fdvs.redundancy.report import joined, removed_members, report_of
+        from fdvs.redundancy.report import joined, removed_members
 
         if video is not None:
             one = self._store.resolve_video(video)
-            report = report_of(*self._repeats(one))
+            report = self._redundancy_of(one)
             shared = [
                 item for item in removed_members(self._store.links()) if one.id in (item.video_id, item.kept_video_id)
             ]
             return replace(report, removed=(*report.removed, *shared))
         told = [one for one in self._store.videos() if self._store.has_story(one.id)]
-        total = joined([report_of(*self._repeats(one)) for one in told])
+        total = joined([self._redundancy_of(one) for one in told])
         return replace(total, removed=(*total.removed, *removed_members(self._store.links())))
 
-    def _repeats(self, video: Video) -> _Repeats:
+    def _redundancy_of(self, video: Video) -> RedundancyReport:
+        from fdvs.redundancy.report import report_of
+
         record = self._store.story(video.id)
         clips = [(row.clip, row.selection) for row in self._store.told_clips(video.id)]
-        return video.name, clips, record.captions, record.duplicates
+        return report_of(video.name, clips, record.captions, record.duplicates, record.nodes)
 
     def export(self, video: str, *, form: str = "json", output: Path | str) -> Path:
         """Write one story as a file; returns its path."""

@@ -27,6 +27,7 @@ from fdvs.models.here import find_recommended
 from fdvs.models.lock import LockError, lock_path, read_lock
 from fdvs.models.table import RECOMMENDED, by_name
 from fdvs.settings import load_settings
+from fdvs.store.kept_pictures import size_bytes as kept_size
 
 # Distributions of the core, and what each optional one brings: (distribution, extra, what it is for).
 CORE = ("av", "numpy", "pillow", "onnxruntime", "rapidocr", "tokenizers", "pysubs2", "typer", "click", "rich")
@@ -363,7 +364,9 @@ def _library(library: Path | None) -> Check:
     if not os.access(library, os.W_OK):
         return Check("library", Status.WARNING, f"{library} can be read but not written")
     size = sum(entry.stat().st_size for entry in library.rglob("*") if entry.is_file())
-    return Check("library", Status.OK, f"{library}, {size / 1e6:.1f} MB, writable")
+    kept = kept_size(library)
+    frames = f" ({kept / 1e6:.1f} MB of it pictures kept for models in frames/, which can be deleted)" if kept else ""
+    return Check("library", Status.OK, f"{library}, {size / 1e6:.1f} MB{frames}, writable")
 
 
 def _disk(library: Path | None) -> Check:

@@ -71,7 +71,10 @@ class CaptionSettings:
 
 @dataclass(frozen=True, slots=True)
 class StorySettings:
-    """How captions become a tree and who writes it. `writer_url` is where its model is, as with `captioner_url`."""
+    """How captions become a tree and who writes it. `writer_url` is where its model is, as with `captioner_url`.
+
+    `chapter_tokens` is the length of a chapter that a model writes of one clip (`levels="paper"`), as published.
+    """
 
     writer: str = "builtin"
     writer_model: str = ""
@@ -90,6 +93,7 @@ class StorySettings:
     text_redundancy: TextMode = "guard"
     text_threshold: float = 0.0
     text_memory: int = 35
+    chapter_tokens: int = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +155,7 @@ _OF_MODELS = {
             {"frame_short_side", "frames_as", "max_tokens", "detector_model", "action_model", "frame_caption_model"}
         ),
     ),
-    "story": ("writer", frozenset({"writer_context_tokens", "writer_max_tokens"})),
+    "story": ("writer", frozenset({"writer_context_tokens", "writer_max_tokens", "chapter_tokens"})),
 }
 
 
@@ -300,6 +304,7 @@ def _check_ranges(settings: Settings) -> None:
         ("captions.frame_short_side", settings.captions.frame_short_side, 16),
         ("captions.max_tokens", settings.captions.max_tokens, 8),
         ("story.writer_max_tokens", settings.story.writer_max_tokens, 32),
+        ("story.chapter_tokens", settings.story.chapter_tokens, 32),
         ("answers.max_tokens", settings.answers.max_tokens, 8),
         ("run.requests", settings.run.requests, 1),
     ):

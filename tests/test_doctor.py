@@ -16,6 +16,9 @@ import pytest
 from fdvs import doctor
 from fdvs.doctor import Check, Report, Status, diagnose
 from fdvs.models.table import RECOMMENDED
+from fdvs.records import TimedPicture
+from fdvs.store.kept_pictures import KeptPictures
+from fdvs.store.library import Store
 
 
 def check(name: str, library: Path | None = None) -> Check:
@@ -208,6 +211,15 @@ def test_a_server_elsewhere_is_never_asked(monkeypatch: pytest.MonkeyPatch) -> N
 def test_settings_that_cannot_be_read_are_an_error_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "fdvs.toml").write_text("[captions]\nwho = 1\n")
     assert check("settings", tmp_path).status is Status.ERROR
+
+
+def test_the_size_of_pictures_kept_for_models_is_told(tmp_path: Path) -> None:
+    Store.open(tmp_path, create=True).close()
+    before = next(check for check in diagnose(tmp_path).checks if check.name == "library")
+    assert "frames/" not in before.detail
+    KeptPictures(tmp_path, 448).put("clip-a", [TimedPicture(0, b"x" * 1_200_000)])
+    after = next(check for check in diagnose(tmp_path).checks if check.name == "library")
+    assert "(1.2 MB of it pictures kept for models in frames/, which can be deleted)" in after.detail
 
 
 def test_library_states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,10 +54,9 @@ def tell(
     clips = (ClipLayouts(known.get(clip, clip), of_clip) for clip, of_clip in layouts)
     languages = languages_of(caption for one in evidence for caption in one.captions)
     encoder = Remembering(encoder)
-    repeats = (
-        *find_repeats(clips, settings.story.repeat_similarity),
-        *text_repeats(video.id, evidence, settings.story, encoder),
-    )
+    repeats = find_repeats(clips, settings.story.repeat_similarity)
+    if model is None or settings.story.levels != "paper":  # the paper compares what the model makes of the captions
+        repeats += text_repeats(video.id, evidence, settings.story, encoder)
     built = build_story(video, evidence, settings, encoder, duplicates=repeats, model=model, replies=replies)
     store.put_story(
         video.id,
@@ -69,7 +68,7 @@ def tell(
         clips_hash=clips_hash,
         captions_hash=captions_hash,
         readings_hash=readings_hash,
-        duplicates=repeats,
+        duplicates=(*repeats, *built.repeats),
         languages=languages,
     )
     return built.writing

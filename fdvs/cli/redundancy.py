@@ -18,7 +18,7 @@ def redundancy(
 ) -> int:
     """What returns, what was set aside as a repeat, what videos share.
 
-    Frames, clips and captions, each with the rule that applied, the one it repeats and how similar they are.
+    Frames, clips, captions and chapters, each with the rule that applied, the one it repeats and how similar they are.
     """
     from fdvs.cli.repeats import redundancy_lines
 

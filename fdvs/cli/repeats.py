@@ -17,8 +17,8 @@ JOIN_MS = 1000  # showings this close together are told as one
 
 
 def redundancy_lines(report: RedundancyReport, names: Mapping[str, str]) -> list[str]:
-    """Totals first, then what recurs in each video, then every other removed frame, clip or caption with what it
-    repeats; `names` are those of the videos. Neighbours that repeat the same are one line."""
+    """Totals first, then what recurs in each video, then every other removed frame, clip, caption or chapter with
+    what it repeats; `names` are those of the videos. Neighbours that repeat the same are one line."""
     lines = [
         f"frames: {report.frames_kept} of {report.frames_sampled} kept; "
         f"captions: {report.captions_kept} of {report.captions_total} kept"
@@ -84,7 +84,9 @@ def _shared_line(item: Removed, names: Mapping[str, str]) -> str:
 
 
 def _noun(item: Removed) -> str:
-    return {"frame": "frame", "clip": "clip", "cap": "caption"}.get(item.id.partition("-")[0], f"{item.kind} repeat")
+    return {"frame": "frame", "clip": "clip", "cap": "caption", "chapter": "chapter"}.get(
+        item.id.partition("-")[0], f"{item.kind} repeat"
+    )
 
 
 def _similarity(items: Sequence[Removed]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fdvs.records import Caption, Clip, DuplicateGroup, FrameSelection, Outcome, Span, content_id
+from fdvs.records import Caption, Clip, DuplicateGroup, FrameSelection, Outcome, Span, StoryNode, content_id
 
 # Rules of visual repeats inside one video: a whole clip, or a stretch of one, shows a picture that was shown before.
 CLIP_RULE, STRETCH_RULE = "same_picture", "same_picture_in_part"
@@ -15,7 +15,7 @@ SHOWN_AGAIN = frozenset({CLIP_RULE, STRETCH_RULE})
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """One frame, clip or caption that was set aside. `kind` is `visual` or `textual`."""
+    """One frame, clip, caption or chapter that was set aside. `kind` is `visual` or `textual`."""
 
     id: str
     video_id: str
@@ -114,13 +114,17 @@ def report_of(
     clips: Sequence[tuple[Clip, FrameSelection | None]],
     captions: Sequence[Caption],
     groups: Sequence[DuplicateGroup],
+    nodes: Sequence[StoryNode] = (),
 ) -> RedundancyReport:
-    """Count what was sampled, told and kept, and list what was not."""
+    """Count what was sampled, told and kept, and list what was not. Of a chapter (one of `nodes`) that was set aside,
+    the captions of its clips are not kept either."""
     frames = [(clip, selection) for clip, selection in clips if selection is not None]
     removed = [item for clip, selection in frames for item in removed_frames(clip, selection)]
     removed += removed_members(groups)
     told = {caption.id for caption in captions if caption.outcome in (Outcome.OK, Outcome.TRUNCATED)}
     dropped = {item.id for item in removed if item.kind == "textual"}
+    clips_dropped = {clip for node in nodes if node.id in dropped for clip in node.children}
+    dropped |= {caption.id for caption in captions if caption.clip_id in clips_dropped}
     return RedundancyReport(
         video=video,
         frames_sampled=sum(len(selection.sampled_ms) for _, selection in frames),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from fdvs.errors import StoreError
@@ -61,7 +61,21 @@ class KeptPictures:
         return self._folder / f"{clip_id}-{self._short_side}.zip"
 
 
-def kept_files(library: Path, clip_ids: Iterable[str]) -> list[Path]:
-    """The files of these clips at every size, sorted."""
-    folder = library / PICTURE_FOLDER
-    return sorted(path for clip_id in clip_ids for path in folder.glob(f"{clip_id}-*.zip"))
+def stray_files(library: Path, clip_ids: Collection[str]) -> list[Path]:
+    """The files of all clips but these, sorted: of videos that are no longer there, and of clips at which a build was
+    killed. What a build has just kept and not yet stored is among them; it decodes once more."""
+    known = set(clip_ids)
+    return sorted(path for path in _files(library) if _clip_id(path) not in known)
+
+
+def size_bytes(library: Path) -> int:
+    """What all kept pictures take."""
+    return sum(path.stat().st_size for path in _files(library))
+
+
+def _files(library: Path) -> Iterator[Path]:
+    return (path for path in (library / PICTURE_FOLDER).glob("*.zip") if not path.name.startswith("."))
+
+
+def _clip_id(file: Path) -> str:
+    return file.stem.rpartition("-")[0]

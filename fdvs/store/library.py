@@ -11,7 +11,7 @@ from fdvs.store.agreements import AgreementRows
 from fdvs.store.costs import CostRows
 from fdvs.store.database import INDEX_FOLDER, THUMBNAIL_FOLDER, readable_errors
 from fdvs.store.imports import ImportRows
-from fdvs.store.kept_pictures import kept_files
+from fdvs.store.kept_pictures import stray_files
 from fdvs.store.replies import ReplyRows
 from fdvs.store.shots import ShotRows
 
@@ -43,20 +43,18 @@ class Store(ReplyRows, CostRows, ShotRows, ImportRows, AgreementRows):
         with readable_errors(self.where):
             self._db.execute("PRAGMA secure_delete = ON")  # freed pages are zeroed
         with self.writing() as db:
-            clip_ids = sorted(
-                row[0] for row in db.execute("SELECT DISTINCT id FROM clips WHERE video_id = ?", (video_id,))
-            )
             rows = db.execute("SELECT DISTINCT id FROM clips WHERE video_id = ? AND has_thumbnail", (video_id,))
             thumbnails = sorted(row[0] for row in rows)
             self.put_links(_without(self.links(), video_id))
             db.execute("DELETE FROM videos WHERE id = ?", (video_id,))
             db.execute("INSERT INTO node_text (node_text) VALUES ('optimize')")  # drops its words from the index
+            clip_ids = {row[0] for row in db.execute("SELECT DISTINCT id FROM clips")}
             self._bump_generation(db)
         self.checkpoint()
         if self.folder is None:
             return ()
         index = sorted(path for path in (self.folder / INDEX_FOLDER).glob("*") if path.is_file())
-        pictures = kept_files(self.folder, clip_ids)
+        pictures = stray_files(self.folder, clip_ids)
         return (*(self.folder / THUMBNAIL_FOLDER / f"{clip_id}.jpg" for clip_id in thumbnails), *pictures, *index)
 
 

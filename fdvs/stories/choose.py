@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from fdvs.records import CaptionKind
 from fdvs.stories.lines import Line
 from fdvs.stories.words import Rarity, sparse_dot, words
 
@@ -96,6 +97,20 @@ def choose(lines: Sequence[Line], count: int, rarity: Rarity, times: Callable[[L
         left = [item for item in left if item is not best and not _alike(item, best)]
         chosen.append(best)
     return sorted((item.line for item in chosen), key=lambda line: order[id(line)])
+
+
+def without_lists(lines: Sequence[Line], rarity: Rarity) -> list[Line]:
+    """The lines without those that only list names, where sentences say what is seen; elsewhere with the most telling
+    list, and with all where there is nothing but lists."""
+    lists = [line for line in lines if line.is_list]
+    if not lists or len(lists) == len(lines):
+        return list(lines)
+    is_described = any(
+        not (line.is_list or line.is_said or line.is_measured) and line.kind is not CaptionKind.SCREEN_TEXT
+        for line in lines
+    )
+    kept = [] if is_described else choose(lists, 1, rarity)
+    return [line for line in lines if not line.is_list or line in kept]
 
 
 def _alike(a: Weighed, b: Weighed) -> bool:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from fdvs.captioners.measures import PictureFacts
 
 MEASURED = "builtin"  # the back end whose captions are measured facts in words
+TAGGER = "clip"  # the back end that picks names from a fixed list, with how sure it is
+IMPORTED = "import"  # the back end of captions that another tool wrote
 
 
 @dataclass(frozen=True, slots=True)

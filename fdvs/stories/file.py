@@ -1,8 +1,8 @@
 """The story file: `fdvs-story/1`, one JSON object per video.
 
 Equal records give equal bytes: keys stand in the contract's order, times are seconds with millisecond precision, and
-nothing of the machine or the hour goes in. What the contract does not export (a caption's back end, the writer of a
-node) is read back from the settings.
+nothing of the machine or the hour goes in: of folders, in settings as in reasons, only the last part. What the contract
+does not export (a caption's back end, the writer of a node) is read back from the settings.
 """
 
 from __future__ import annotations
@@ -28,11 +28,24 @@ from fdvs.records import (
     VideoLanguages,
 )
 from fdvs.stories.check import validate_sources, validate_tree
+from fdvs.stories.evidence import IMPORTED, MEASURED, TAGGER
 from fdvs.stories.schema import check_against_schema
 
 SCHEMA_NAME = "fdvs-story/1"
 _SIMILARITY_DIGITS = 6
-_MODEL_FOLDER = re.compile(r"^([\w-]+:)/(?:.*/)?([^/]+)/*$")  # `transformers:/models/clip`
+_MODEL_FOLDER = re.compile(
+    r"^([\w-]+:(?:[^/]*@)?)(?:~|\.{1,2})?/(?:.*/)?([^/]+)/*$"  # `transformers:/models/clip`, `open_clip:MODEL@/weights`
+)
+_ADDRESS = re.compile(r"\b(?:https?|wss?|ftp|file):/\S*")
+_PATH = re.compile(r"(?<![\w.:/])(?:~|\.{1,2})?/(?:[^\s/'\"]+/)+([^\s/'\":,;)]*)")
+_PAPER = "paper"
+# Who wrote captions of a kind that the captioner itself does not write; an imported story has no other author.
+_BACK_ENDS = {CaptionKind.SPEECH: "subtitles", CaptionKind.SCREEN_TEXT: "rapidocr"}
+_PERCEPTION = {
+    CaptionKind.OBJECTS: "grounding_dino",
+    CaptionKind.ACTION: "video_classifier",
+    CaptionKind.VISUAL: "blip2",
+}
 
 
 def dump_story(record: StoryRecord) -> str:
@@ -89,6 +102,11 @@ def _without_folder(value: Any) -> Any:
     return _MODEL_FOLDER.sub(r"\1\2", value) if isinstance(value, str) else value
 
 
+def _without_places(reason: str) -> str:
+    """What went wrong without where: errors of servers and libraries name addresses and folders of the machine."""
+    return _PATH.sub(lambda found: found[1] or "a folder", _ADDRESS.sub("a server", reason))
+
+
 def _caption_to_json(caption: Caption) -> dict[str, Any]:
     return {
         "id": caption.id,
@@ -97,7 +115,7 @@ def _caption_to_json(caption: Caption) -> dict[str, Any]:
         "start_s": caption.span.start_s,
         "end_s": caption.span.end_s,
         "outcome": str(caption.outcome),
-        "reason": caption.reason,
+        "reason": _without_places(caption.reason),
         "text": caption.text,
     }
 
@@ -151,9 +169,13 @@ def story_from_json(data: object) -> StoryRecord:
     duration_ms = _ms(data["video"]["duration_s"])
     video = Video(id=data["video"]["id"], name=data["video"]["name"], duration_ms=duration_ms)
     captioner = str(_setting(data["settings"], "captions", "captioner"))
-    writer = str(_setting(data["settings"], "story", "writer"))
+    writer, pen = (str(_setting(data["settings"], "story", key)) for key in ("writer", "writer_model"))
+    above = writer if writer in (MEASURED, "unknown") else f"{writer}:{pen}"
     captions = tuple(_caption_from_json(item, captioner, f"captions[{i}]") for i, item in enumerate(data["captions"]))
-    nodes = tuple(_node_from_json(item, writer, f"nodes[{i}]") for i, item in enumerate(data["nodes"]))
+    nodes = tuple(
+        _node_from_json(item, above if item["children"] else MEASURED, f"nodes[{i}]")
+        for i, item in enumerate(data["nodes"])
+    )
     groups = tuple(_group_from_json(item, f"duplicates[{i}]") for i, item in enumerate(data["duplicates"]))
     validate_tree(nodes, duration_ms)
     validate_sources(nodes, {caption.id for caption in captions})
@@ -201,9 +223,17 @@ def _caption_from_json(item: Mapping[str, Any], captioner: str, where: str) -> C
         text=item["text"],
         outcome=outcome,
         reason=item["reason"],
-        backend=captioner if item["kind"] != CaptionKind.SPEECH else "subtitles",
+        backend=_backend(CaptionKind(item["kind"]), captioner),
         settings_hash="",
     )
+
+
+def _backend(kind: CaptionKind, captioner: str) -> str:
+    """The back end that most likely wrote a caption: the captioner writes what is seen; a tagger, and who imports,
+    everything."""
+    if kind in _BACK_ENDS or captioner in (IMPORTED, TAGGER):
+        return _BACK_ENDS.get(kind, captioner)
+    return captioner if kind is CaptionKind.VISUAL and captioner != _PAPER else _PERCEPTION[kind]
 
 
 def _node_from_json(item: Mapping[str, Any], writer: str, where: str) -> StoryNode:

@@ -9,7 +9,7 @@ from fdvs.prompts.writer import NumberedLine
 from fdvs.records import Caption, CaptionKind, DuplicateGroup, Level, Span, StoryNode
 from fdvs.stories.budget import Item
 from fdvs.stories.evidence import MEASURED, ClipEvidence
-from fdvs.stories.lines import SEEN, Line
+from fdvs.stories.lines import Line
 from fdvs.stories.phases import phase_phrase
 from fdvs.stories.words import one_line, same_text_key
 
@@ -30,8 +30,7 @@ class Given:
     Args:
         clips: in time order.
         lines: of each clip, what the built-in writer tells of it.
-        duplicates: captions that a textual group names as members are not told again where there is anything else;
-            in the profile `paper`, chapters made of nothing else are left out of what stands above them.
+        duplicates: captions that a textual group names as members are not told again where there is anything else.
     """
 
     def __init__(
@@ -48,7 +47,11 @@ class Given:
         self._duration_ms = clips[-1].clip.span.end_ms
         self._is_paper = is_paper
         self._members = {member.id for one in duplicates if one.kind == "textual" for member in one.members}
-        self._set_aside = _clips_set_aside(clips, self._members) if is_paper else frozenset()
+        self._set_aside: Collection[str] = ()
+
+    def set_aside(self, nodes: Collection[str]) -> None:
+        """Leave these nodes out of what stands above them, where there is anything else."""
+        self._set_aside = nodes
 
     def lines(self, node: StoryNode, known: Mapping[str, StoryNode]) -> list[Item]:
         """The lines of a node's children.
@@ -62,8 +65,7 @@ class Given:
         if self._is_paper and node.level is Level.VIDEO:
             # The published story is told from all kept chapters at once; parts only hold the tree together.
             children = [one for one in known.values() if one.level is Level.CHAPTER]
-        if self._is_paper:
-            children = [one for one in children if not self._set_aside.issuperset(one.children)] or children
+        children = [one for one in children if one.id not in self._set_aside] or children
         with_phrases = self._is_paper or node.level is Level.VIDEO
         items: list[Item] = []
         for child in children:
@@ -93,12 +95,6 @@ class Given:
             spans = [self._spans.get(source) or known[source].span for source in sentence.sources]
             told.append(NumberedLine(Span.union(spans), "told", sentence.text))
         return told
-
-
-def _clips_set_aside(clips: Sequence[ClipEvidence], members: Collection[str]) -> frozenset[str]:
-    """Clips of which textual redundancy has set aside everything that is told."""
-    told = {one.clip.id: [caption.id for caption in one.told(*SEEN, CaptionKind.SPEECH)] for one in clips}
-    return frozenset(clip for clip, captions in told.items() if captions and all(one in members for one in captions))
 
 
 def _numbered(line: Line) -> NumberedLine:

@@ -14,9 +14,9 @@ from typing import NamedTuple
 from fdvs.errors import InputError
 from fdvs.records import Caption, CaptionKind, Clip, Outcome, Span, Video, content_id
 from fdvs.settings import Settings
-from fdvs.stories.evidence import ClipEvidence
+from fdvs.stories.evidence import IMPORTED, ClipEvidence
 
-BACKEND = "import"
+BACKEND = IMPORTED
 NO_CAPTION = "no caption"
 
 

@@ -18,6 +18,7 @@ from fdvs.stories.evidence import MEASURED, ClipEvidence
 from fdvs.stories.words import ENDS, one_line, same_text_key, split_sentences
 
 SEEN = (CaptionKind.VISUAL, CaptionKind.ACTION, CaptionKind.OBJECTS, CaptionKind.SCREEN_TEXT)
+GUESSED = "Guessed: "
 SHOWN, OVERLAID = "shown", "overlaid"  # what `Line.backend` says of pages, which are composed from several captions
 _PAUSE_MS = 2000  # a longer silence ends an utterance
 _RUN_CUES = 60  # speech without a pause or a full stop is read in stretches of so many cues
@@ -77,6 +78,11 @@ class Line:
     @property
     def is_measured(self) -> bool:
         return self.backend == MEASURED
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it only lists what a model recognised: names without a sentence around them."""
+        return lists_names(self.kind, self.plain)
 
     @property
     def key(self) -> str:
@@ -151,11 +157,16 @@ def closed(text: str) -> str:
     return text + "." if text[-1:].isalnum() or text[-1:] in "%)" else text
 
 
+def lists_names(kind: CaptionKind, text: str) -> bool:
+    """Whether a caption is a list: of objects, or of guesses at what is done (`captioners.guesses.listed`)."""
+    return kind is CaptionKind.OBJECTS or (kind is CaptionKind.ACTION and text.startswith(GUESSED))
+
+
 def seen_lines(evidence: ClipEvidence) -> list[Line]:
     """What is seen in a clip, one line per sentence.
 
-    On-screen text is quoted, one line per caption; measured facts are one line too, for their sentences lean on each
-    other ("Otherwise still").
+    On-screen text is quoted, one line per caption; measured facts and lists of names are one line too, for their
+    sentences lean on each other ("Otherwise still", "At 0:02: the same").
     """
     lines: list[Line] = []
     for caption in evidence.told(*SEEN):
@@ -164,7 +175,7 @@ def seen_lines(evidence: ClipEvidence) -> list[Line]:
             began_later = clock(caption.span.start_ms) != clock(evidence.clip.span.start_ms)
             since = f" from {clock(caption.span.start_ms)}" if began_later else ""
             lines.append(_line(caption, stopped(f"On screen{since}: {quote(plain)}"), plain))
-        elif caption.backend == MEASURED:
+        elif caption.backend == MEASURED or lists_names(caption.kind, caption.text):
             plain = one_line(caption.text)
             lines.append(_line(caption, closed(plain), plain))
         else:

@@ -79,7 +79,7 @@ class TokenLimits:
     chapter: int
 
     @staticmethod
-    def of(settings: StorySettings, model: ChatModel, chapter_tokens: int) -> TokenLimits:
+    def of(settings: StorySettings, model: ChatModel) -> TokenLimits:
         """The smaller of what is set and what the model takes; a reply gets a third of it at most.
 
         Raises:
@@ -87,7 +87,7 @@ class TokenLimits:
         """
         context = min(filter(None, (settings.writer_context_tokens, model.context_tokens)), default=0)
         reply = min(settings.writer_max_tokens, context // 3) if context else settings.writer_max_tokens
-        limits = TokenLimits(context, reply, min(chapter_tokens, reply))
+        limits = TokenLimits(context, reply, min(settings.chapter_tokens, reply))
         if limits.chapter < _LEAST_REPLY:
             raise InputError(f"a story needs replies of at least {_LEAST_REPLY} tokens, got {limits.chapter}")
         if limits.room() < _LEAST_ROOM:

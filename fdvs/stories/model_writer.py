@@ -9,7 +9,7 @@ numbers of ours, so an id cannot be forged.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from fdvs.chat.base import ChatModel
@@ -26,8 +26,8 @@ from fdvs.stories.model_text import TITLE_CHARS
 from fdvs.stories.words import same_text_key
 from fdvs.stories.writing_report import FellBack, LeftOut, Sectioned, WriterReport
 
-CHAPTER_TOKENS = 100
-"""Tokens of a chapter in the profile `paper`, as published."""
+FindRepeats = Callable[[Sequence[StoryNode]], Sequence[DuplicateGroup]]
+"""Chapters in time order to those among them that say what an earlier one said, by the ids of their nodes."""
 
 _MS_PER_SCENE_SENTENCE = 20_000
 _GLOSSARY_SHARE = 8  # names get one eighth of the room at most
@@ -40,10 +40,13 @@ class ModelWriter:
         clips: in time order.
         lines: of each clip, what the built-in writer tells of it.
         settings: limits of requests and replies; how many sentences a node gets.
-        duplicates: captions that a textual group names as members are not told again where there is anything else;
-            in the profile `paper`, chapters made of nothing else are left out of what stands above them.
+        duplicates: captions that a textual group names as members are not told again where there is anything else.
+        find_repeats: called once in the profile `paper`, with the chapters as they are written: those that repeat are
+            left out of what stands above them.
         replies: those that are there already, and where new ones go.
-        chapter_tokens: of a chapter in the profile `paper`.
+
+    Attributes:
+        repeats: what `find_repeats` found.
 
     Raises:
         InputError: the model's context is too small to write a story.
@@ -57,18 +60,20 @@ class ModelWriter:
         model: ChatModel,
         *,
         duplicates: Sequence[DuplicateGroup] = (),
+        find_repeats: FindRepeats | None = None,
         replies: Replies | None = None,
-        chapter_tokens: int = CHAPTER_TOKENS,
     ) -> None:
         self._settings = settings
         self._is_paper = settings.levels == "paper"
         self._duration_ms = clips[-1].clip.span.end_ms
         self._asker = Asker(model, replies, fingerprint())
         self.name = f"{model.name}:{model.model}"
-        self._limits = TokenLimits.of(settings, model, chapter_tokens)
+        self._limits = TokenLimits.of(settings, model)
         self._given = Given(clips, lines, duplicates, is_paper=self._is_paper)
         self._glossary = Glossary()
         self._used_titles: dict[Level, set[str]] = {}
+        self._find_repeats = find_repeats
+        self.repeats: tuple[DuplicateGroup, ...] = ()
 
     def write(self, levels: Sequence[Sequence[StoryNode]]) -> tuple[list[list[StoryNode]], WriterReport]:
         """The levels of a tree, clips first, with all above these written by the model where it can.
@@ -86,6 +91,9 @@ class ModelWriter:
             for node, one in zip(above, written, strict=True):
                 self._glossary.add(node.span, one.names)
                 tallies.append((node, one.tally, bool(one.sentences)))
+            if self._is_paper and above[0].level is Level.CHAPTER and self._find_repeats is not None:
+                self.repeats = tuple(self._find_repeats(done[-1]))
+                self._given.set_aside({member.id for group in self.repeats for member in group.members})
         return done, self._report(tallies, time.monotonic() - began)
 
     def _taken(self, node: StoryNode, written: Written) -> StoryNode:

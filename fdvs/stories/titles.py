@@ -14,7 +14,8 @@ from fdvs.stories.lines import OVERLAID, SHOWN, Line, quote
 from fdvs.stories.shown import CREDITS
 from fdvs.stories.words import ENDS, STOP_WORDS, Rarity, content_words, same_text_key, words
 
-_RANK_SEEN, _RANK_SAID, _RANK_MEASURED = 1, 2, 3
+_RANK_SEEN, _RANK_SAID, _RANK_MEASURED, _RANK_LISTED = 1, 2, 3, 4
+_AT = re.compile(r"^At [\d:]+: ")  # what a list of objects begins with
 _TITLE_CHARS = 60
 _LETTERS = 2  # a title has so many at least
 _BULLETS = "•·●▪‣◦-–—*▶➢ "  # what a title does not begin with
@@ -45,7 +46,7 @@ def title_of(
 
     In this order: on-screen text (what is the subject longest first), what a model or a person saw, a quoted phrase of
     speech, the `fallback` phrases (the rarest measured facts first) alone and in pairs, the built-in captioner's own
-    sentences, `nothing`. When all are taken, the best one again with its time.
+    sentences, a list of what was recognised, `nothing`. When all are taken, the best one again with its time.
 
     Args:
         lines: the node's own lines.
@@ -63,9 +64,10 @@ def title_of(
     seen = [_capital(headline(_heading(item.line))) for item in ranked if _is_title(item.line)]
     spoken = _spoken([item for item in ranked if item.line.is_said], centre)
     measured = [headline(item.line.plain) for item in ranked if _rank(item.line) == _RANK_MEASURED]
+    listed = [_capital(headline(_AT.sub("", item.line.plain))) for item in ranked if _rank(item.line) == _RANK_LISTED]
     phrases = list(fallback)
     pairs = [f"{a}; {b[:1].lower()}{b[1:]}" for a, b in combinations(phrases[:_PAIRED], 2)]
-    candidates = [text for text in [*seen, *spoken, *phrases, *pairs, *measured] if text] or [nothing]
+    candidates = [text for text in [*seen, *spoken, *phrases, *pairs, *measured, *listed] if text] or [nothing]
     for text in candidates:
         if same_text_key(text) not in used:
             used.add(same_text_key(text))
@@ -99,7 +101,9 @@ def _rank(line: Line) -> int:
         return 0
     if line.is_said:
         return _RANK_SAID
-    return _RANK_MEASURED if line.backend == MEASURED else _RANK_SEEN
+    if line.backend == MEASURED:
+        return _RANK_MEASURED
+    return _RANK_LISTED if line.is_list else _RANK_SEEN
 
 
 def _fitness(item: Weighed) -> float:

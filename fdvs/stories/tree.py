@@ -26,7 +26,8 @@ from fdvs.stories.asking import Replies
 from fdvs.stories.check import validate_sources, validate_tree
 from fdvs.stories.evidence import ClipEvidence
 from fdvs.stories.lines import is_note
-from fdvs.stories.model_writer import CHAPTER_TOKENS, ModelWriter
+from fdvs.stories.model_writer import ModelWriter
+from fdvs.stories.repeats import chapter_repeats
 from fdvs.stories.segments import Layer, plan_layers
 from fdvs.stories.signals import Signals
 from fdvs.stories.wholes import subjects
@@ -47,11 +48,14 @@ class BuiltStory:
     nodes: pre-order, the video node first.
     vectors: unit vector per node id; a node without text has none.
     writing: what came of having a model write it; None where none was asked.
+    repeats: chapters of the profile `paper` that say what an earlier one said (kind `textual`, ids of their nodes), and
+        are left out of the story above them; none without a model, where captions are compared before.
     """
 
     nodes: tuple[StoryNode, ...]
     vectors: dict[str, NDArray[np.float32]]
     writing: WriterReport | None = None
+    repeats: tuple[DuplicateGroup, ...] = ()
 
 
 def build_story(
@@ -63,7 +67,6 @@ def build_story(
     duplicates: Sequence[DuplicateGroup] = (),
     model: ChatModel | None = None,
     replies: Replies | None = None,
-    chapter_tokens: int = CHAPTER_TOKENS,
 ) -> BuiltStory:
     """Cut the clips into scenes, chapters and, where needed, parts, and write the story from the bottom up.
 
@@ -74,7 +77,6 @@ def build_story(
         model: writes title and sentences of the nodes above the clips; None: the built-in writer does. Where nothing
             usable comes of the model, the built-in writer's text stands, and `writing` says so.
         replies: the model's replies that are there already, and where new ones go.
-        chapter_tokens: what a chapter of the profile `paper` has at most, of the model's tokens.
 
     Returns:
         Nodes in pre-order with equal ids wherever borders and story settings are equal, and their vectors.
@@ -100,7 +102,7 @@ def build_story(
         below = written[-1]
         written.append([writer.over(layer.level, below[group.start : group.stop]) for group in layer.groups])
         levels.append(_parents(layer, written[-1], levels, story_hash))
-    report = None
+    report, repeats = None, tuple[DuplicateGroup, ...]()
     if model is not None:
         of_clips = [item.lines for item in told]
         by_model = ModelWriter(
@@ -109,17 +111,18 @@ def build_story(
             settings.story,
             model,
             duplicates=duplicates,
+            find_repeats=lambda chapters: chapter_repeats(video.id, chapters, settings.story, encoder),
             replies=replies,
-            chapter_tokens=chapter_tokens,
         )
         levels, report = by_model.write(levels)
+        repeats = by_model.repeats
     nodes = _pre_order(levels)
     validate_tree(nodes, video.duration_ms, max_children=settings.story.max_children)
     validate_sources(nodes, {caption.id for evidence in clips for caption in evidence.captions})
 
     vectors = _clip_vectors(levels[0], texts, memory)
     vectors.update(_higher_vectors((node for level in levels[1:] for node in level), memory))
-    return BuiltStory(nodes, vectors, report)
+    return BuiltStory(nodes, vectors, report, repeats)
 
 
 def _story_hash(settings: Settings, model: ChatModel | None) -> str:

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from fdvs.captioners.wording import short_colour_words
 from fdvs.records import DuplicateGroup, Level, Outcome, Sentence, Span, clock
 from fdvs.settings import StorySettings
-from fdvs.stories.choose import choose, word_sums
+from fdvs.stories.choose import choose, without_lists, word_sums
 from fdvs.stories.clauses import mean_colours
-from fdvs.stories.evidence import ClipEvidence
+from fdvs.stories.evidence import IMPORTED, MEASURED, ClipEvidence
 from fdvs.stories.lines import SHOWN, Line, clip_sentences, in_short, seen_lines, sentences_of, told_once, utterances
 from fdvs.stories.measured import MeasuredTeller, comings_and_goings, measured_caption, measured_phrases
 from fdvs.stories.phases import phase_phrase
@@ -30,6 +30,7 @@ from fdvs.stories.wholes import credits_of, without_scraps
 from fdvs.stories.words import Rarity, content_words
 
 WRITER = "builtin"
+_OWN_REASONS = (MEASURED, IMPORTED)  # back ends whose reasons are a few plain words
 _MS_PER_SCENE_LINE = 20_000
 
 
@@ -145,7 +146,8 @@ class BuiltinWriter:
 
     def _chosen(self, level: Level, clips: range, pool: Iterable[Line]) -> tuple[Line, ...]:
         once = told_once(line for line in pool if level is self._above_clips or not self._is_repeat(line))
-        return tuple(choose(once, self._count(level, clips), self._rarity, lambda line: self._times(line, clips)))
+        pool = without_lists(once, self._rarity)
+        return tuple(choose(pool, self._count(level, clips), self._rarity, lambda line: self._times(line, clips)))
 
     def _is_repeat(self, line: Line) -> bool:
         """Whether textual redundancy has set aside everything this line was made from. What is composed over several
@@ -227,11 +229,12 @@ class BuiltinWriter:
         return short_colour_words(mean_colours(known))
 
     def _why_nothing(self, clips: range) -> str:
-        """The first reason a caption gives for having no text; a title for what was never described."""
+        """The first reason a caption gives for having no text; a title for what was never described. Why a model gave
+        none is for those who run it: readers are told that it did not."""
         for i in clips:
             for caption in self._clips[i].captions:
                 if caption.outcome in (Outcome.FAILED, Outcome.REFUSED):
-                    return caption.reason
+                    return caption.reason if caption.backend in _OWN_REASONS else f"not described ({caption.outcome})"
         return "no caption"
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from fdvs.chat.base import ChatReply, ChatRequest, Finish
+from fdvs.cli.repeats import redundancy_lines
 from fdvs.prompts.writer import SYSTEM, SYSTEM_CHAPTER
-from fdvs.records import CaptionKind, DuplicateGroup, DuplicateMember, Level, Span
+from fdvs.records import CaptionKind, Level, Span, StoryNode, clock
+from fdvs.redundancy.report import report_of
+from fdvs.settings import Settings
 from fdvs.stories.evidence import ClipEvidence
-from fdvs.stories.repeats import text_repeats
 from fdvs.stories.tree import BuiltStory, build_story, validate_sources, validate_tree
 from tests.chat.scripted import ScriptedChat, refused, said, text_of
 from tests.stories.films import PAPER, VIDEO_ID, BagOfWords, build, caption, film, video_of
@@ -19,21 +24,45 @@ from tests.stories.retelling import lines_of, reply_of, retell, what_of
 TEXTS = [f"a {who} stands." for who in "baker doctor farmer pilot sailor tailor miner clerk".split()]  # noqa: SIM905
 
 
-def told_by(model: ScriptedChat, clips: list[ClipEvidence], **more: object) -> BuiltStory:
-    return build_story(video_of(clips), clips, PAPER, BagOfWords(), model=model, **more)  # type: ignore[arg-type]
+ALL = replace(PAPER, story=replace(PAPER.story, text_redundancy="none"))  # no chapter is left out
 
 
-def repeats(clips: list[ClipEvidence], *members: int) -> DuplicateGroup:
-    """The first clip's caption stands for those of `members`."""
-    first = clips[0].captions[0]
-    gone = (clips[i].captions[0] for i in members)
-    return DuplicateGroup(
-        "textual",
-        first.id,
-        VIDEO_ID,
-        first.span,
-        tuple(DuplicateMember(one.id, VIDEO_ID, one.span, 0.9, "adaptive_causal") for one in gone),
-    )
+def told_by(model: ScriptedChat, clips: list[ClipEvidence], settings: Settings = ALL) -> BuiltStory:
+    return build_story(video_of(clips), clips, settings, BagOfWords(), model=model)
+
+
+class Compass:
+    """What looks north or east, alone or with others, lies in one plane; every other text stands upright on it."""
+
+    name = "compass"
+    dimension = 3
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        known = {"North.": (1.0, 0.0, 0.0), "East.": (0.0, 1.0, 0.0)}
+        return np.array([known.get(text, (0.0, 0.0, 1.0)) for text in texts], dtype=np.float32)
+
+
+def pointed(ways: str, memory: int = 35, **story: object) -> tuple[BuiltStory, ScriptedChat]:
+    """The story of clips whose captions differ and whose chapters say `North.` or `East.`, an N or E each."""
+    left = iter(ways)
+
+    def script(request: ChatRequest) -> str:
+        return retell(request) if request.schema is not None else {"N": "North.", "E": "East."}[next(left)]
+
+    model = ScriptedChat(script)
+    clips = film(TEXTS[: len(ways)])
+    settings = replace(PAPER, story=replace(PAPER.story, text_memory=memory, **story))  # type: ignore[arg-type]
+    return build_story(video_of(clips), clips, settings, Compass(), model=model), model
+
+
+def chapters_of(story: BuiltStory) -> list[StoryNode]:
+    return [node for node in story.nodes if node.level is Level.CHAPTER]
+
+
+def set_aside(story: BuiltStory) -> list[int]:
+    """Which chapters, from 0, the story says are repeats."""
+    ids = [node.id for node in chapters_of(story)]
+    return sorted(ids.index(member.id) for group in story.repeats for member in group.members)
 
 
 def test_a_chapter_is_told_from_its_clip_alone_in_at_most_a_hundred_tokens() -> None:
@@ -54,7 +83,7 @@ def test_a_chapter_is_told_from_its_clip_alone_in_at_most_a_hundred_tokens() -> 
 
 def test_the_tokens_of_a_chapter_can_be_set() -> None:
     model = ScriptedChat(retell)
-    told_by(model, film(TEXTS), chapter_tokens=128)
+    told_by(model, film(TEXTS), replace(ALL, story=replace(ALL.story, chapter_tokens=128)))
     assert {one.max_tokens for one in model.requests} == {128, PAPER.story.writer_max_tokens}
 
 
@@ -101,28 +130,79 @@ def test_the_story_is_told_from_the_chapters_with_the_phrase_of_their_quarter_be
     assert (story.system, story.temperature) == (SYSTEM, 0.0)
 
 
-def test_chapters_that_repeat_keep_their_text_and_are_left_out_of_the_story() -> None:
-    clips = film(TEXTS)
-    model = ScriptedChat(retell)
-    story = told_by(model, clips, duplicates=(repeats(clips, 1, 6),))
+@pytest.mark.parametrize(
+    ("ways", "memory", "gone"),
+    [
+        # cosines to the mean before: 1, 0, 1/sqrt(5); their mean is 0.482
+        ("NNEE", 35, [1]),
+        # to the one chapter before: 1, 0, 1; their mean is 0.667
+        ("NNEE", 1, [1, 3]),
+        # 0, 1/sqrt(2), 1/sqrt(5), 2/sqrt(8): the mean is 0.465
+        ("NENEN", 35, [2, 4]),
+        # where all are equal, none is more like the rest than the others
+        ("NNNN", 35, []),
+        ("N", 35, []),
+    ],
+)
+def test_the_rule_of_the_paper_compares_what_the_model_wrote(ways: str, memory: int, gone: list[int]) -> None:
+    story, model = pointed(ways, memory)
+    assert set_aside(story) == gone
+    chapters = chapters_of(story)
+    assert [node.text for node in chapters] == [{"N": "North.", "E": "East."}[way] for way in ways]
+    assert all(node.id in story.vectors for node in chapters), "what is set aside is found as before"
     (video,) = (one for one in model.requests if what_of(one) == "video")
-    told = [text for *_, text in lines_of(video)]
-    assert told == [f"It is told that {text}" for i, text in enumerate(TEXTS) if i not in (1, 6)]
-    chapters = [node for node in story.nodes if node.level is Level.CHAPTER]
-    assert [node.text for node in chapters] == [f"It is told that {text}" for text in TEXTS]
+    spans = [chapter.span for i, chapter in enumerate(chapters) if i not in gone]
+    assert [when.rpartition(", ")[2] for _, when, _, _ in lines_of(video)] == [
+        f"{clock(span.start_ms)}–{clock(span.end_ms)}" for span in spans
+    ]
+    assert not {source for one in story.nodes[0].sentences for source in one.sources} & {chapters[i].id for i in gone}
 
 
-def test_the_adaptive_rule_of_the_paper_shortens_the_story_and_nothing_else() -> None:
-    clips = film([TEXTS[0], TEXTS[1], TEXTS[0], TEXTS[0], TEXTS[5]])
-    groups = text_repeats(VIDEO_ID, clips, PAPER.story, BagOfWords())
-    gone = {member.id for group in groups for member in group.members}
-    assert gone
-    model = ScriptedChat(retell)
-    told_by(model, clips, duplicates=groups)
-    (video,) = (one for one in model.requests if what_of(one) == "video")
-    kept = [one.captions[0] for one in clips if one.captions[0].id not in gone]
-    assert [text for *_, text in lines_of(video)] == [f"It is told that {one.text}" for one in kept]
-    assert len(model.requests) == 6
+def test_what_a_chapter_repeats_is_recorded_with_the_one_that_stands_for_it() -> None:
+    story, _ = pointed("NENEN")
+    chapters = chapters_of(story)
+    (group,) = story.repeats
+    assert (group.kind, group.representative_id, group.representative_span) == (
+        "textual",
+        chapters[0].id,
+        chapters[0].span,
+    )
+    assert [(one.id, one.span, one.similarity, one.rule) for one in group.members] == [
+        (chapters[i].id, chapters[i].span, 1.0, "adaptive_causal") for i in (2, 4)
+    ]
+    assert group.representative_video_id == group.members[0].video_id == VIDEO_ID
+
+
+def test_captions_of_a_chapter_that_was_set_aside_are_not_counted_as_kept() -> None:
+    story, _ = pointed("NENEN")
+    clips = film(TEXTS[:5])
+    captions = [one for evidence in clips for one in evidence.captions]
+    report = report_of("film.mp4", [], captions, story.repeats, story.nodes)
+    assert (report.captions_total, report.captions_kept) == (5, 3)
+    assert redundancy_lines(report, {})[-1].split() == (
+        ["0:20.0–0:50.0", "2", "chapters", "like", "0:00.0", "similarity", "1.000", "(adaptive_causal)"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("mode", "gone"), [("none", []), ("exact", [2, 3, 4]), ("guard", [2, 3, 4]), ("greedy", [2, 3, 4])]
+)
+def test_any_rule_can_compare_chapters(mode: str, gone: list[int]) -> None:
+    assert set_aside(pointed("NENEN", text_redundancy=mode)[0]) == gone
+
+
+def test_where_every_chapter_is_refused_the_rule_compares_what_stands_in_their_place() -> None:
+    clips = film(TEXTS[:3])
+    model = ScriptedChat(lambda request: refused() if request.schema is None else said(retell(request)))
+    story = told_by(model, clips, PAPER)
+    assert [node.writer for node in chapters_of(story)] == ["builtin"] * 3
+    # of three texts that share all but one word, the third is more like the two before than the second is
+    assert set_aside(story) == [2]
+    assert len(lines_of(model.requests[-1])) == 2
+
+
+def test_the_built_in_writer_compares_no_chapters() -> None:
+    assert build(film(TEXTS), PAPER).repeats == ()
 
 
 def test_the_story_of_many_chapters_is_told_from_all_of_them_and_cites_them() -> None:

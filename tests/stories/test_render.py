@@ -23,7 +23,7 @@ def two_chapters() -> StoryRecord:
 
 def test_the_tree_shows_name_length_counts_chapters_and_times() -> None:
     assert render_tree(two_chapters()) == (
-        "film.mp4 · 1:00 · 2 scenes in 2 chapters · 6 clips\n"
+        "film.mp4 · 1:00 · 2 scenes in 2 chapters · 6 clips · described by openai\n"
         "\n"
         "1  0:00–0:30  A man walks through the old town\n"
         "   0:00  A man walks through the old town. This continues until 0:30.\n"
@@ -37,7 +37,7 @@ def test_a_story_without_a_vision_model_says_so_first_and_names_the_command() ->
     for text in (render_tree(record_of(film(["A still picture."]))), render_markdown(record_of(film(["Still."])))):
         head = " ".join(text.split("\n")[:4]).replace("\\", "")
         assert "no vision model: measured facts, text and speech only" in head
-        assert "fdvs import" in head
+        assert "fdvs build VIDEO --captioner auto" in head
     first = render_tree(record_of(film(["A still picture."]))).splitlines()[0]
     assert first.startswith("no vision model: measured facts, text and speech only")
     assert "no vision model" not in render_tree(two_chapters())
@@ -51,15 +51,21 @@ def test_clips_that_repeat_are_counted_when_known() -> None:
     clip = DuplicateMember(seen[1].clip_id, VIDEO_ID, seen[1].span, 1.0, "exact")
     group = DuplicateGroup("textual", seen[0].id, VIDEO_ID, seen[0].span, (*members, clip))
     header = render_tree(replace(record, duplicates=(group,))).splitlines()[0]
-    assert header.endswith("4 clips, 2 of them repeat what came before")
+    assert header.endswith("4 clips, 2 of them repeat what came before · described by")
     similar = replace(group, members=tuple(replace(member, rule="guard") for member in group.members))
-    assert render_tree(replace(record, duplicates=(similar,))).splitlines()[0].endswith("· 4 clips")
+    assert (
+        render_tree(replace(record, duplicates=(similar,))).splitlines()[0].endswith("· 4 clips · described by openai")
+    )
     measured = record_of(film(["A", "A", "A", "B"]))
     assert "repeat" not in render_tree(replace(measured, duplicates=(group,)))
     shown = replace(group, kind="visual", members=(clip,))
     assert "4 clips, 1 of them repeats what came before" in render_tree(replace(measured, duplicates=(shown,)))
     elsewhere = replace(group, representative_video_id="cd" * 32)
-    assert render_tree(replace(record, duplicates=(elsewhere,))).splitlines()[0].endswith("· 4 clips")
+    assert (
+        render_tree(replace(record, duplicates=(elsewhere,)))
+        .splitlines()[0]
+        .endswith("· 4 clips · described by openai")
+    )
 
 
 def test_hours_are_shown_with_parts_and_wide_times() -> None:
@@ -125,7 +131,7 @@ def test_sentences_of_one_second_share_a_paragraph_and_others_do_not() -> None:
 
 def test_a_story_of_gaps_still_shows_its_chapters() -> None:
     record = record_of(film(["", ""]), BY_MODEL)
-    assert render_tree(record).endswith("1  0:00–0:20  no caption\n")
+    assert render_tree(record).endswith("1  0:00–0:20  not described (failed)\n")
 
 
 @given(st.text(alphabet="ab漢 \u0301", max_size=80), st.integers(4, 20))

@@ -105,15 +105,15 @@ def test_times_in_a_sentence_do_not_change_its_vector() -> None:
 def test_a_clip_without_text_has_no_vector_and_says_why_in_its_title() -> None:
     built = build(film(["", "A man walks."]))
     silent = built.nodes[-2]
-    assert (silent.text, silent.title, silent.id in built.vectors) == ("", "no caption", False)
+    assert (silent.text, silent.title, silent.id in built.vectors) == ("", "not described (failed)", False)
 
 
 def test_a_film_of_which_nothing_is_known_is_still_a_tree() -> None:
     built = build(film([""] * 30))
     assert built.vectors == {}
-    assert {node.title for node in built.nodes if node.level is not Level.SCENE} == {"no caption"}
+    assert {node.title for node in built.nodes if node.level is not Level.SCENE} == {"not described (failed)"}
     chapters = [node.title for node in build(film([""] * 100)).nodes if node.level is Level.CHAPTER]
-    assert chapters[:2] == ["no caption", "no caption (4:10)"]
+    assert chapters[:2] == ["not described (failed)", "not described (failed) (4:10)"]
 
 
 def test_no_clip_and_clips_with_a_hole_are_refused() -> None:
