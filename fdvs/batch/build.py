@@ -15,6 +15,7 @@ from fdvs.batch.freshness import is_told, is_unchanged
 from fdvs.batch.jobs import UNTIL, Event, Job, Until
 from fdvs.batch.local import default_jobs, run_jobs
 from fdvs.batch.locks import is_held
+from fdvs.batch.nursery import CLIENT
 from fdvs.batch.outside import text_warnings
 from fdvs.batch.report import BuildReport, StatusRow
 from fdvs.batch.worker import path_lock, record_failure
@@ -192,7 +193,13 @@ def _run(jobs: Sequence[Job], settings: Settings, store: Store | None, on_event:
 
     # A video that waits for a server has at least one request open: more of them than requests could not help.
     waiting = settings.run.requests if uses_model(settings) else 0
-    run_jobs(jobs, workers=settings.run.jobs or default_jobs(), on_event=note, waiting_workers=waiting)
+    run_jobs(
+        jobs,
+        workers=settings.run.jobs or default_jobs(),
+        on_event=note,
+        waiting_workers=waiting,
+        preloaded=CLIENT if "openai" in (settings.captions.captioner, settings.story.writer) else (),
+    )
     return ends
 
 

@@ -136,7 +136,14 @@ def _size(path: str) -> int:
         return 0
 
 
-def run_jobs(jobs: Sequence[Job], *, workers: int, on_event: OnEvent, waiting_workers: int = 0) -> None:
+def run_jobs(
+    jobs: Sequence[Job],
+    *,
+    workers: int,
+    on_event: OnEvent,
+    waiting_workers: int = 0,
+    preloaded: Sequence[str] = (),
+) -> None:
     """Run every job in a process of its own, at most `workers` at once.
 
     Args:
@@ -144,6 +151,7 @@ def run_jobs(jobs: Sequence[Job], *, workers: int, on_event: OnEvent, waiting_wo
         workers: processes at once, at least 1.
         waiting_workers: processes beside these that have said `decoded` and wait for a model, so that a model's server
             is not idle while short videos are decoded one after the other.
+        preloaded: modules that every worker will need, loaded once for all of them.
         on_event: called in the calling thread for each event; every job ends with one `done` or `failed`.
 
     An exception in the calling thread (also KeyboardInterrupt) kills the running workers before it goes on; what
@@ -154,7 +162,7 @@ def run_jobs(jobs: Sequence[Job], *, workers: int, on_event: OnEvent, waiting_wo
         waiting.put(index)
     events: queue.SimpleQueue[tuple[int, Event]] = queue.SimpleQueue()
     stopping = threading.Event()
-    nursery = Nursery()
+    nursery = Nursery(preloaded)
     working = threading.Semaphore(workers)
 
     def slot() -> None:

@@ -23,6 +23,7 @@ import subprocess
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
 from typing import IO
 
 # Pure Python and NumPy: nothing that starts threads or holds state of native code.
@@ -39,6 +40,9 @@ PRELOADED = (
     "fdvs.stories.imported",
     "fdvs.stories.tree",
 )
+# Where a build asks a model's server, every worker needs these too. They take longer to load than a short video takes
+# to decode, and 20 MB.
+CLIENT = ("fdvs.captioners.vlm", "fdvs.chat.openai", "httpx", "anyio", "sniffio")
 # One thread per library: videos run side by side, and idle thread pools cost start-up time (and must not be forked).
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _REQUEST = struct.Struct("!cI")
@@ -69,9 +73,13 @@ class Child:
 
 
 class Nursery:
-    """The asking side. Started with the first worker, and again when it was killed; used from several threads."""
+    """The asking side. Started with the first worker, and again when it was killed; used from several threads.
 
-    def __init__(self) -> None:
+    `more` are modules to load before the first worker, beside those that every worker needs.
+    """
+
+    def __init__(self, more: Sequence[str] = ()) -> None:
+        self._more = more
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -121,7 +129,7 @@ class Nursery:
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "fdvs.batch.nursery"],
+                [sys.executable, "-m", "fdvs.batch.nursery", *self._more],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 env={**os.environ, **_ENVIRONMENT},
@@ -230,11 +238,11 @@ def _be_worker(standard: list[int]) -> None:
 
 
 def main() -> None:
-    """Entry point of `python -m fdvs.batch.nursery`, whose stdin is the socket."""
+    """Entry point of `python -m fdvs.batch.nursery [MODULE…]`, whose stdin is the socket."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; who asks for workers decides
     with socket.socket(fileno=os.dup(0)) as control:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        for name in PRELOADED:
+        for name in (*PRELOADED, *sys.argv[1:]):
             importlib.import_module(name)
         gc.freeze()  # what is loaded stays: looking through it again would only copy its pages into every worker
         births = _Births(control)

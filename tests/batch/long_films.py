@@ -12,8 +12,6 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-WIDTH, HEIGHT = 64, 36
-
 
 @dataclass(frozen=True, slots=True)
 class LongFilm:
@@ -24,12 +22,16 @@ class LongFilm:
         key_every: pictures from one key picture to the next.
         pattern_s: length of what is encoded.
         shot_s: shortest and longest shot; (0, 0) for a camera that stands before one scene.
+        size: width and height of its pictures.
+        seed: films of another seed show other pictures.
     """
 
     fps: int
     key_every: int
     pattern_s: int
     shot_s: tuple[int, int]
+    size: tuple[int, int] = (64, 36)
+    seed: int = 7
 
     def write(self, path: Path, seconds: int) -> None:
         """Write `seconds` of it (whole patterns, at least one)."""
@@ -53,7 +55,7 @@ class LongFilm:
     def _encode(self, path: Path) -> None:
         with av.open(path, "w") as output:
             stream = output.add_stream("libx264", rate=Fraction(self.fps))
-            stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+            (stream.width, stream.height), stream.pix_fmt = self.size, "yuv420p"
             stream.options = {
                 "preset": "ultrafast",
                 "crf": "28",
@@ -65,22 +67,22 @@ class LongFilm:
 
     def _pictures(self) -> Iterator[NDArray[np.uint8]]:
         """`[H, W, 3]` RGB: one texture per shot, which the camera pans over at a speed of its own."""
-        chance = np.random.default_rng(7)
-        left, speed, texture = 0, 0, _texture(chance)
+        chance = np.random.default_rng(self.seed)
+        left, speed, texture = 0, 0, _texture(chance, *self.size)
         for number in range(self.fps * self.pattern_s):
             if left == 0:
                 low, high = self.shot_s
                 left = self.fps * (int(chance.integers(low, high + 1)) if high else self.pattern_s)
                 speed = int(chance.integers(-2, 3)) if high else 0
-                texture = _texture(chance)
+                texture = _texture(chance, *self.size)
             left -= 1
             yield np.roll(texture, speed * number, axis=1)
 
 
-def _texture(chance: np.random.Generator) -> NDArray[np.uint8]:
+def _texture(chance: np.random.Generator, width: int, height: int) -> NDArray[np.uint8]:
     """A picture of smooth blobs in two colours."""
     colours = chance.integers(0, 256, (2, 3))
-    coarse = np.kron(chance.random((HEIGHT // 6, WIDTH // 8)), np.ones((6, 8)))[..., None]
+    coarse = np.kron(chance.random((6, 8)), np.ones((height // 6, width // 8)))[..., None]
     return np.asarray(coarse * colours[0] + (1 - coarse) * colours[1], np.uint8)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fdvs.batch.nursery import PRELOADED, Child, Nursery
+from fdvs.batch.nursery import CLIENT, PRELOADED, Child, Nursery
 from tests.batch.commands import children, is_alive, wait_until
 
 
@@ -41,7 +41,7 @@ def parent_of(process: int) -> int:
 def test_what_is_loaded_before_a_fork_has_one_thread_and_no_native_code_that_minds() -> None:
     code = (
         "import importlib, os, sys\n"
-        f"for name in {PRELOADED!r}: importlib.import_module(name)\n"
+        f"for name in {(*PRELOADED, *CLIENT)!r}: importlib.import_module(name)\n"
         "print(sorted({'av', 'cv2', 'faiss', 'onnxruntime', 'tokenizers', 'torch'} & set(sys.modules)))\n"
         "print(len(os.listdir('/proc/self/task')))\n"
     )

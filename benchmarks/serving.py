@@ -1,0 +1,337 @@
+"""How near a build with a model comes to what its server, or decoding, allows.
+
+    python -m benchmarks.serving --save benchmarks/results/serving.md
+
+The server is the tests' own, in a process of its own: every request takes it `latency` seconds, 32 at once. No build
+can be faster than requests × latency / 32, nor than decoding alone (`fdvs build --until frames`, which makes none of
+the pictures that a model is sent); the longer of both is the ideal. "No latency" is the same build with a server that
+answers at once: what decoding, pictures, sending and storing take together. In a round all three run in turn, each in
+a new library; ratios are taken within a round and their median told. Wall time is of whole processes. Memory is
+sampled in a round before these, which is not timed. The films are rendered: shots that the camera pans over, a key
+picture every four seconds, so a clip each. Exits with 1 when a ratio that has a target is above it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from benchmarks.reporting import finish
+from tests.batch.commands import FDVS, children
+from tests.batch.long_films import LongFilm
+from tests.chat.fake_server import FakeServer, Seen
+
+SLOTS = 32
+TARGET = 1.15
+SAMPLE_S = 0.5
+MIB = 1024  # /proc tells KiB
+_NUMBERED = re.compile(r"^\[(\d+)\]", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Films and the model that is asked about them. `target`: the greatest ratio to the ideal; None: only told."""
+
+    name: str
+    film: LongFilm
+    film_s: int
+    num_films: int
+    latency_s: float
+    flags: tuple[str, ...] = ()
+    target: float | None = TARGET
+
+    def write(self, folder: Path) -> None:
+        for number in range(self.num_films):
+            seeded = LongFilm(
+                self.film.fps,
+                self.film.key_every,
+                min(self.film.pattern_s, self.film_s),
+                self.film.shot_s,
+                self.film.size,
+                seed=number,
+            )
+            seeded.write(folder / f"film{number:03}.mp4", self.film_s)
+
+
+LIGHT = LongFilm(fps=5, key_every=20, pattern_s=300, shot_s=(3, 15), size=(640, 360))
+HEAVY = LongFilm(fps=25, key_every=100, pattern_s=60, shot_s=(3, 15), size=(1280, 720))
+CASES = (
+    Case("one film, bound by the model", LIGHT, 2400, 1, 4.0),
+    Case("one film, bound by decoding", HEAVY, 1200, 1, 2.0),
+    Case("short films, bound by the model", LIGHT, 20, 120, 4.0),
+    Case("one film, written by the model too", LIGHT, 2400, 1, 4.0, ("--writer", "openai"), target=None),
+)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The server
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What the server saw: requests for a reply, and the most it worked on at once."""
+
+    requests: int
+    peak: int
+
+
+def said(request: Seen) -> Any:
+    """Of every clip something of its own; of every node one sentence that rests on its first line."""
+    if request.schema is None:
+        return f"A card with pattern {request.number} slides past, {request.number % 7} times."
+    first = int(_NUMBERED.findall(request.text)[0])
+    return {
+        "title": "Cards slide past",
+        "sentences": [{"text": f"Cards with patterns slide past, part {request.number}.", "sources": [first]}],
+        "names": [],
+    }
+
+
+def _serve(pipe: Connection, latency_s: float) -> None:
+    with FakeServer(said, latency_s=latency_s, slots=SLOTS) as server:
+        pipe.send(server.url)
+        pipe.recv()
+        pipe.send(Counted(len(server.requests), server.peak_working))
+
+
+class Server:
+    """The fake server in another process; `counted` is known when it has ended."""
+
+    def __init__(self, latency_s: float) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, latency_s), daemon=True)
+        self._process.start()
+        self.url: str = self._pipe.recv()
+        self.counted = Counted(0, 0)
+
+    def end(self) -> None:
+        self._pipe.send("end")
+        self.counted = self._pipe.recv()
+        self._process.join()
+
+
+@contextmanager
+def served(latency_s: float) -> Iterator[Server]:
+    server = Server(latency_s)
+    try:
+        yield server
+    finally:
+        server.end()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Memory
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Of a build's processes: their sum, and of their workers the number and the largest share that is one's own."""
+
+    total_mib: float = 0.0
+    workers: int = 0
+    private_mib: float = 0.0
+
+
+class Sampler:
+    """Looks every `SAMPLE_S` at a command, the process that starts its workers, and these."""
+
+    def __init__(self, command: int) -> None:
+        self.peak, self.most_workers, self.private_mib = Memory(), 0, 0.0
+        self._command, self._ended = command, threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def end(self) -> Memory:
+        """The most memory, of how many workers it was, and the most that any worker ever had of its own."""
+        self._ended.set()
+        self._thread.join()
+        return Memory(self.peak.total_mib, self.most_workers, self.private_mib)
+
+    def _run(self) -> None:
+        while not self._ended.wait(SAMPLE_S):
+            nurseries = children(self._command)
+            workers = [worker for nursery in nurseries for worker in children(nursery)]
+            sizes = {pid: _sizes(pid) for pid in (self._command, *nurseries, *workers)}
+            now = Memory(sum(total for total, _ in sizes.values()), len(workers))
+            self.peak = max(self.peak, now, key=lambda one: one.total_mib)
+            self.most_workers = max(self.most_workers, len(workers))
+            self.private_mib = max(self.private_mib, *(sizes[pid][1] for pid in workers), 0.0)
+
+
+def _sizes(pid: int) -> tuple[float, float]:
+    """Proportional and private size of a process in MiB; 0 where it has ended."""
+    try:
+        lines = (Path("/proc") / str(pid) / "smaps_rollup").read_text().splitlines()[1:]
+    except OSError:
+        return 0.0, 0.0
+    sizes = {name: int(rest.split()[0]) / MIB for name, _, rest in (line.partition(":") for line in lines)}
+    return sizes["Pss"], sizes["Private_Clean"] + sizes["Private_Dirty"]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Builds
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """One build: wall seconds, what the server saw, and memory where it was sampled."""
+
+    wall_s: float
+    counted: Counted
+    memory: Memory
+
+
+def run(films: Path, flags: Sequence[str], *, sampled: bool = False) -> tuple[float, Memory]:
+    """One `fdvs build` in a new library: wall seconds of the process, and its memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [*FDVS, "build", str(films), "-L", str(Path(folder) / "library"), "--screen-text", "off", "--json"]
+        started = time.perf_counter()
+        process = subprocess.Popen([*command, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        sampler = Sampler(process.pid) if sampled else None
+        out, err = process.communicate()
+        wall_s = time.perf_counter() - started
+        memory = sampler.end() if sampler else Memory()
+    if process.returncode:
+        raise SystemExit(f"failed: {' '.join(command)}\n{err[-2000:]}")
+    failed = [row for row in json.loads(out)["videos"] if row["state"] == "failed"]
+    if failed:
+        raise SystemExit(f"not built: {failed[:3]}")
+    return wall_s, memory
+
+
+def run_with_model(case: Case, films: Path, latency_s: float, *, sampled: bool = False) -> Built:
+    with served(latency_s) as server:
+        flags = ["--captioner", "openai", "--captioner-url", server.url, *case.flags]
+        if "--writer" in case.flags:
+            flags += ["--writer-url", server.url]
+        wall_s, memory = run(films, flags, sampled=sampled)
+    return Built(wall_s, server.counted, memory)
+
+
+@dataclass
+class Figures:
+    """What was measured of one case, by round."""
+
+    case: Case
+    decode_s: list[float] = field(default_factory=list)
+    no_latency_s: list[float] = field(default_factory=list)
+    built: list[Built] = field(default_factory=list)
+    loads: list[float] = field(default_factory=list)
+    memory: Memory = Memory()
+
+    @property
+    def requests(self) -> int:
+        return self.built[0].counted.requests
+
+    @property
+    def model_s(self) -> float:
+        return self.requests * self.case.latency_s / SLOTS
+
+    @property
+    def ideals_s(self) -> list[float]:
+        return [max(self.model_s, decode_s) for decode_s in self.decode_s]
+
+    @property
+    def ratios(self) -> list[float]:
+        return [built.wall_s / ideal for built, ideal in zip(self.built, self.ideals_s, strict=True)]
+
+    @property
+    def held(self) -> bool:
+        return self.case.target is None or statistics.median(self.ratios) <= self.case.target
+
+
+def measure(case: Case, rounds: int) -> Figures:
+    figures = Figures(case)
+    with tempfile.TemporaryDirectory() as folder:
+        films = Path(folder)
+        case.write(films)
+        figures.memory = run_with_model(case, films, case.latency_s, sampled=True).memory
+        for _ in range(rounds):
+            figures.loads.append(os.getloadavg()[0])
+            figures.decode_s.append(run(films, ["--until", "frames"])[0])
+            figures.no_latency_s.append(run_with_model(case, films, 0.0).wall_s)
+            figures.built.append(run_with_model(case, films, case.latency_s))
+            print(
+                f"{case.name}: decode {figures.decode_s[-1]:.1f} s, no latency {figures.no_latency_s[-1]:.1f} s, "
+                f"{figures.built[-1]}, model {figures.model_s:.1f} s, ratio {figures.ratios[-1]:.3f}",
+                file=sys.stderr,
+                flush=True,
+            )
+    return figures
+
+
+def report(figures: Sequence[Figures], rounds: int) -> list[str]:
+    lines = [
+        "# How near a build comes to its server",
+        "",
+        f"`python -m benchmarks.serving --rounds {rounds}` · {_versions()} · {SLOTS} requests at once · wall seconds, "
+        f"medians of {rounds} rounds · target: ratio ≤ {TARGET:g}",
+        "",
+        "| case | films × s | requests | latency | model s | decode s | no latency s | build s | ratio | of rounds | |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- |",
+    ]
+    for one in figures:
+        case, walls = one.case, [built.wall_s for built in one.built]
+        verdict = "" if case.target is None else "held" if one.held else "MISSED"
+        lines.append(
+            f"| {case.name} | {case.num_films} × {case.film_s} | {one.requests} | {case.latency_s:g} | "
+            f"{one.model_s:.1f} | {statistics.median(one.decode_s):.1f} | {statistics.median(one.no_latency_s):.1f} | "
+            f"{statistics.median(walls):.1f} | {statistics.median(one.ratios):.2f} | "
+            f"{', '.join(f'{ratio:.2f}' for ratio in one.ratios)} | {verdict} |"
+        )
+    lines += [
+        "",
+        "| case | most requests worked on at once | most workers at once | MiB of all processes | "
+        "MiB of a worker's own | load before each round |",
+        "| --- | ---: | ---: | ---: | ---: | --- |",
+    ]
+    lines += [
+        f"| {one.case.name} | {max(built.counted.peak for built in one.built)} | {one.memory.workers} | "
+        f"{one.memory.total_mib:.0f} | {one.memory.private_mib:.0f} | {', '.join(f'{x:.1f}' for x in one.loads)} |"
+        for one in figures
+    ]
+    return lines
+
+
+def _versions() -> str:
+    import av
+    import httpx
+
+    told = subprocess.run(["git", "rev-parse", "--short", "HEAD"], check=False, capture_output=True, text=True)
+    commit = told.stdout.strip()
+    return (
+        f"commit {commit or 'unknown'} · {platform.machine()}, {os.cpu_count()} cores, Python "
+        f"{platform.python_version()}, PyAV {av.__version__}, httpx {httpx.__version__}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--case", type=int, action="append", choices=range(len(CASES)), help="only this one; from 0")
+    parser.add_argument("--save", type=Path)
+    options = parser.parse_args()
+    chosen = [CASES[number] for number in options.case or range(len(CASES))]
+    figures = [measure(case, options.rounds) for case in chosen]
+    finish(report(figures, options.rounds), all(one.held for one in figures), options.save)
+
+
+if __name__ == "__main__":
+    main()
