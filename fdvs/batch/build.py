@@ -35,6 +35,10 @@ ENGINES = ("local",)
 WRITERS = ("builtin", "auto", "openai", "vllm", "transformers")
 
 
+def _say_nothing(_line: str) -> None:
+    pass
+
+
 def check_backends(settings: Settings) -> None:
     """Refuse before any work what no worker could do: unknown names, and what is not in this release.
 
@@ -121,7 +125,8 @@ def build(
         if todo:
             jobs = [Job(str(library), path, settings, until, retry_failed=retry_failed) for path in todo]
             with ready_models(store, jobs, on_note or _say_nothing, on_consent) as models:
-                _run([replace(job, models=models) for job in jobs], settings, store, on_event)
+                hosted_jobs = [replace(job, models=models) for job in jobs]
+                _run(hosted_jobs, settings, store, on_event, on_note or _say_nothing)
         if until == "story" and store.told_with() != store.linked():
             from fdvs.batch.linking import update_links
 
@@ -132,10 +137,6 @@ def build(
     seconds = time.monotonic() - started
     usage = usage_to_json(spent, seconds, settings.run) if spent else None
     return BuildReport(mine, skipped, seconds, spent, usage)
-
-
-def _say_nothing(_line: str) -> None:
-    pass
 
 
 @contextmanager
@@ -180,10 +181,20 @@ def _plan(store: Store, found: Sequence[Found], settings: Settings, retry_failed
     return todo, skipped
 
 
-def _run(jobs: Sequence[Job], settings: Settings, store: Store | None, on_event: OnEvent | None) -> list[Event]:
+def _run(
+    jobs: Sequence[Job],
+    settings: Settings,
+    store: Store | None,
+    on_event: OnEvent | None,
+    on_note: OnNote = _say_nothing,
+) -> list[Event]:
     ends = [Event("failed", code="crashed", message="never started")] * len(jobs)
+    said: set[str] = set()
 
     def note(index: int, event: Event) -> None:
+        if event.kind == "note" and event.message not in said:  # every worker finds it out for itself
+            said.add(event.message)
+            on_note(event.message)
         if event.kind in ("done", "failed"):
             ends[index] = event
             if event.kind == "failed" and store is not None:  # a worker that died suddenly could not write it down

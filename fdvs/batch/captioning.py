@@ -51,6 +51,11 @@ class Captioning:
         return isinstance(self._by, StreamingCaptioner)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What people should know of how the captioner was asked, a line each."""
+        return tuple(getattr(self._by, "notes", ()))
+
+    @property
     def num_open(self) -> int:
         """Clips that were asked about and not answered."""
         return len(self._open)

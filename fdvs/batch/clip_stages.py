@@ -77,6 +77,8 @@ class ClipStages:
             captioning.finish()
         finally:
             self.num_captioned = captioning.num_captioned
+            for line in captioning.notes:
+                self._emit(Event("note", video_id=self._video_id, message=line))
             captioning.close()
             if captioning.is_streaming:
                 with self._store.writing():

@@ -51,9 +51,9 @@ class Job:
 @dataclass(frozen=True, slots=True)
 class Event:
     """One line a worker prints: `probed` and `progress` on the way, `done` or `failed` at the end. `decoded` says that
-    from now on it mostly waits for a model."""
+    from now on it mostly waits for a model; a `note` is a line for people that is no fault of the video."""
 
-    kind: Literal["probed", "progress", "decoded", "done", "failed"]
+    kind: Literal["probed", "progress", "decoded", "note", "done", "failed"]
     video_id: str = ""
     duration_ms: int = 0
     clips_done: int = 0

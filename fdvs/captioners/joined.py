@@ -22,6 +22,11 @@ class Joined:
         self.wants_all_samples = first.wants_all_samples or second.wants_all_samples
         self.in_flight = first.in_flight if isinstance(first, StreamingCaptioner) else second.in_flight
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What people should know of how the first one's model was asked."""
+        return tuple(getattr(self._first, "notes", ()))
+
     def submit(self, clip: ClipInput) -> Future[ClipCaptions]:
         """Begin with a clip."""
         begun = [_submit(one, _for(one, clip, self.wants_all_samples)) for one in (self._first, self._second)]

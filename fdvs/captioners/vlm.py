@@ -39,6 +39,11 @@ class VlmCaptioner:
         self._max_tokens = settings.max_tokens
         self._settings_hash = settings_hash
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the model's server does not take and what is sent instead, a line each."""
+        return tuple(getattr(self._chat, "fallbacks", ()))
+
     def caption(self, clips: Sequence[ClipInput]) -> list[ClipCaptions]:
         """One caption for each clip."""
         return [future.result() for future in [self.submit(clip) for clip in clips]]

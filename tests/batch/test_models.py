@@ -19,7 +19,7 @@ from fdvs.demo.film import render_demo
 from fdvs.errors import ConsentError, ServerError
 from fdvs.records import Caption, CaptionKind, Outcome
 from tests.batch.commands import Running, fdvs, render_film, wait_until
-from tests.chat.fake_server import SCRIPTS, FakeServer, Reply, Seen
+from tests.chat.fake_server import ALL, SCRIPTS, FakeServer, Reply, Seen
 from tests.conftest import Once
 
 # Short films with many clips; no text is read on the screen, where there is none.
@@ -362,6 +362,22 @@ def test_requests_in_flight_are_bounded_over_all_videos_and_fill_the_server(tmp_
             server.release()
             assert run.wait().code == 0
         assert server.peak == 5
+
+
+def test_what_a_server_does_not_take_is_said_once(tmp_path: Path) -> None:
+    films = tmp_path / "films"
+    films.mkdir()
+    render_demo(films)
+    shutil.copy(films / "a_day_at_the_lake.mp4", films / "again.mp4")
+    (films / "again.mp4").write_bytes((films / "again.mp4").read_bytes() + b"\0" * 64)  # another video
+    with FakeServer(model, takes=ALL - {"video"}) as server:
+        built = Built(tmp_path / "library", films, server)
+        notes: list[str] = []
+        with Library(built.folder, assignments=built.assignments) as library:
+            assert library.build([films], on_note=notes.append).done == 2
+        (line,) = notes
+        assert "video" in line
+        assert {kind for request in server.requests[4:] for kind in request.kinds} == {"text", "image_url"}
 
 
 def test_while_a_video_waits_for_its_model_the_next_one_is_decoded(tmp_path: Path) -> None:
