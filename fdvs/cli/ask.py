@@ -14,6 +14,7 @@ from fdvs.cli.common import (
     note,
     open_library,
     print_json,
+    stdout_to_stderr,
 )
 
 
@@ -45,7 +46,7 @@ def ask(
     """
     from fdvs.cli.tables import answer_lines
 
-    with open_library(library) as opened:
+    with stdout_to_stderr(), open_library(library) as opened:  # models in process print as they like
         who = opened.reader(reader, model=reader_model, url=reader_url)
         for line in (*(choice for choice in opened.choices if choice.startswith("reader ")), who.why):
             if line:

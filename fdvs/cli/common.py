@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -66,6 +68,20 @@ def note(message: str) -> None:
     for line in message.split("\n"):
         indent = line[: len(line) - len(line.lstrip(" "))]
         typer.echo(indent + safe_text(line), err=True)
+
+
+@contextmanager
+def stdout_to_stderr() -> Iterator[None]:
+    """Whatever prints inside the block, a library's native code included, prints to stderr: stdout is for results."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def is_terminal() -> bool:

@@ -19,6 +19,7 @@ from fdvs.cli.common import (
     YesOption,
     ask_consent,
     print_json,
+    stdout_to_stderr,
 )
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def import_captions(
         "writer_url": writer_url,
     }
     flags: dict[str, dict[str, Scalar]] = {"story": {**story}, "run": {"allow_hosted": yes or None}}
-    with Library(library, profile=profile, assignments=assignments or [], flags=flags) as opened:
+    opened = Library(library, profile=profile, assignments=assignments or [], flags=flags)
+    with stdout_to_stderr(), opened:  # models in process print as they like
         report = opened.import_captions(files, video=video, on_consent=ask_consent())
     if as_json:
         print_json(report.to_json())

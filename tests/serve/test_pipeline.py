@@ -23,7 +23,13 @@ from tests.serve.running import ROOT, Endpoint
 
 FAMILIES = ("qwen3_vl", "qwen2_5_vl")
 # A token is a byte for these models' tokenizer: few words, and a writer that is told little.
-SHORT = ("captions.max_tokens=16", "captions.frame_short_side=112", "captions.screen_text=off", "clips.max_clip_s=12")
+SHORT = (
+    "captions.max_tokens=16",
+    "captions.frame_short_side=112",
+    "captions.screen_text=off",
+    "story.writer_max_tokens=40",
+)
+SHORT_ANSWERS = {"FDVS_ANSWERS_MAX_TOKENS": "24", "FDVS_ANSWERS_EVIDENCE_TOKENS": "400"}
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +40,7 @@ def film(once: Once) -> Path:
 def fdvs(*arguments: str | Path, key: str = "") -> Ended:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("FDVS_", "OPENAI_"))}
     environment |= {"PYTHONPATH": str(ROOT), "OPENAI_API_KEY": key, "VLLM_CPU_KVCACHE_SPACE": "1"}
+    environment |= SHORT_ANSWERS
     done = subprocess.run(
         [sys.executable, "-m", "fdvs", *map(str, arguments)],
         capture_output=True,
