@@ -6,9 +6,11 @@ import socket
 
 import pytest
 
+from fdvs.chat.hosts import address_of
 from fdvs.chat.openai import OpenAIChat
 from fdvs.chat.registry import Serving
 from fdvs.chat.servers import server_models
+from fdvs.chat.transport import client_options
 from fdvs.errors import ServerError
 from tests.chat.fake_server import FakeServer
 
@@ -119,3 +121,12 @@ def test_a_local_server_without_the_model_says_which_it_has() -> None:
 def test_a_name_without_a_tag_means_the_latest() -> None:
     with FakeServer(models=("eye:latest",), max_model_len=512) as server:
         assert context_of(server.url, "eye") == 512
+
+
+def test_certificates_are_checked_wherever_there_are_any() -> None:
+    def is_checked(where: str) -> bool:
+        return client_options(address_of(where), "")["verify"] is True
+
+    assert not is_checked("http://127.0.0.1:8000/v1")  # in clear, and it goes no further than this machine
+    for where in ("https://127.0.0.1:8000/v1", "https://localhost/v1", "https://other/v1", "http://other/v1"):
+        assert is_checked(where), where
