@@ -66,6 +66,7 @@ OTHER: dict[str, Any] = {
     "story.text_redundancy": "greedy",
     "story.text_threshold": 0.5,
     "story.text_memory": 5,
+    "story.chapter_tokens": 64,
     "answers.reader": "openai",
     "answers.reader_model": "a-model",
     "answers.reader_url": "http://127.0.0.1:8000",
@@ -97,7 +98,7 @@ NOT_CONTENT = {name for name in OTHER if name.startswith(("limits.", "run.", "an
 OF_MODELS = {
     *(f"captions.{key}" for key in ("frame_short_side", "frames_as", "max_tokens")),
     *(f"captions.{key}" for key in ("detector_model", "action_model", "frame_caption_model")),
-    *(f"story.{key}" for key in ("writer_context_tokens", "writer_max_tokens")),
+    *(f"story.{key}" for key in ("writer_context_tokens", "writer_max_tokens", "chapter_tokens")),
 }
 WITH_MODELS = Settings(captions=CaptionSettings(captioner="openai"), story=StorySettings(writer="openai"))
 HASH_BEFORE_MODELS = "818cddcaff76e77a"

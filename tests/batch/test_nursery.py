@@ -80,3 +80,18 @@ def test_a_closed_nursery_leaves_nobody_and_starts_nobody(nursery: Nursery) -> N
     assert [release(worker) for worker in workers] == [-signal.SIGKILL] * 2
     with pytest.raises(OSError, match="no more workers"):
         start(nursery)
+
+
+def test_what_a_build_needs_more_is_loaded_once_for_all_its_workers(nursery: Nursery) -> None:
+    def has_tls(of: Nursery) -> bool:
+        child = start(of)
+        found = "_ssl" in Path(f"/proc/{child.pid}/maps").read_text(encoding="utf-8")
+        assert release(child) == 1
+        return found
+
+    asking = Nursery(CLIENT)
+    try:
+        assert [has_tls(asking) for _ in range(2)] == [True, True]
+    finally:
+        asking.close()
+    assert not has_tls(nursery)
