@@ -36,19 +36,12 @@ def client_options(address: Address, key: str) -> dict[str, Any]:
     """How any httpx client for this server is made.
 
     Nothing of the environment (proxies) applies on this machine itself, and no redirect is followed: the key would
-<<<<<<< HEAD
     travel along. Certificates are checked; without TLS there are none, and reading those of all authorities takes long.
     """
     import httpx
 
     uses_environment = not is_loopback(address.urls[0])
     has_tls = address.urls[0].startswith("https://")
-=======
-    travel along. Where nothing is encrypted there is no certificate to check, and to read those that are trusted takes
-    longer than many a request.
-    """
-    on_this_machine = is_loopback(address.urls[0])
->>>>>>> h-bench
     headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "fdvs"}
     if key and address.login is None:
         headers["Authorization"] = f"Bearer {key}"
@@ -56,13 +49,8 @@ def client_options(address: Address, key: str) -> dict[str, Any]:
         "headers": headers,
         "auth": address.login,
         "follow_redirects": False,
-<<<<<<< HEAD
         "trust_env": uses_environment,
         "verify": httpx.create_ssl_context(trust_env=uses_environment) if has_tls else _trusting_nobody(),
-=======
-        "trust_env": not on_this_machine,
-        "verify": not (on_this_machine and all(url.startswith("http://") for url in address.urls)),
->>>>>>> h-bench
     }
 
 
@@ -110,15 +98,7 @@ class Connections:
     def _another(self) -> httpx.AsyncClient:
         import httpx
 
-<<<<<<< HEAD
         return httpx.AsyncClient(**self._options)
-=======
-        if not self._all and self._options["verify"]:  # certificates are read once, not per connection
-            self._options["verify"] = httpx.create_ssl_context(trust_env=self._options["trust_env"])
-        client = httpx.AsyncClient(**self._options)
-        self._all.append(client)
-        return client
->>>>>>> h-bench
 
 
 @dataclass(frozen=True, slots=True)
