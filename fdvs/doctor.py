@@ -33,7 +33,7 @@ from fdvs.store.kept_pictures import size_bytes as kept_size
 CORE = ("av", "numpy", "pillow", "onnxruntime", "rapidocr", "tokenizers", "pysubs2", "typer", "click", "rich")
 OPTIONAL = (
     ("torch", "models", "models run by PyTorch"),
-    ("transformers", "models", "CLIP and SigLIP picture encoders"),
+    ("transformers", "models", "models in this process, CLIP and SigLIP"),
     ("sentence-transformers", "models", "other sentence encoders"),
     ("open_clip_torch", "openclip", "OpenCLIP picture encoders"),
     ("safetensors", "models", "the weights of models"),
