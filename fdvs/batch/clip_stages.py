@@ -22,7 +22,7 @@ from fdvs.media.clips import plan_at
 from fdvs.media.jpeg import JpegEncoder
 from fdvs.media.reader import read_clips
 from fdvs.pipeline import DescribedClip, SaidAndAdded, describe_clips, measurer, readings_key, small_enough
-from fdvs.records import Caption, Clip, TimedPicture
+from fdvs.records import Caption, CaptionKind, Clip, TimedPicture
 from fdvs.settings import ClipSettings
 from fdvs.store.clips import ClipRow
 from fdvs.store.costs import CAPTIONS, FRAMES, Cost
@@ -36,7 +36,8 @@ PROGRESS_EVERY_S = 0.2
 
 
 class ClipStages:
-    """The stages `frames` and `captions` of one video.
+    """The stages `frames` and `captions` of one video. `on_caption` hears of every caption of what is seen, when it is
+    stored, where these come later than they are asked for.
 
     Attributes:
         num_decoded, num_captioned: clips that this run worked on.
@@ -51,9 +52,10 @@ class ClipStages:
         texts: SaidAndAdded,
         *,
         emit: Callable[[Event], None],
+        on_caption: Callable[[Caption], None] | None = None,
     ) -> None:
         self._job, self._settings, self._store, self._video_id = job, job.settings, store, video_id
-        self._source, self._texts, self._emit = source, texts, emit
+        self._source, self._texts, self._emit, self._on_caption = source, texts, emit, on_caption
         self._frames_key = job.settings.hash("clips", "frames")
         self._decode_s = self._next_progress = 0.0
         self._clips_done = 0
@@ -89,6 +91,9 @@ class ClipStages:
             self._store.put_captions(self._video_id, self._frames_key, clip.id, self._texts.key, captions)
             if usage != NO_USAGE:
                 self._store.add_cost(self._video_id, CAPTIONS, self._texts.key, Cost(usage=usage))
+        for caption in captions:
+            if self._on_caption is not None and caption.kind is CaptionKind.VISUAL and caption.text:
+                self._on_caption(caption)
         self._progress()
 
     # ---- clips that are stored ----------------------------------------------------------------------------------

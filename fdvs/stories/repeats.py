@@ -68,13 +68,13 @@ def _by_words_and_meaning(units: Sequence[Unit], rule: TextRule, encoder: TextEn
     equal = reduce_units(stems, None, TextRule("exact"))
     if rule.mode == "exact" or not units:
         return equal
-    vectors = encoder.encode([_text(units[i]) for i in equal.kept])
+    vectors = encoder.encode([told_text(units[i]) for i in equal.kept])
     further = reduce_units([stems[i] for i in equal.kept], vectors, rule, weights=equal.multiplicity)
     return equal.then(further)
 
 
 def _by_meaning(units: Sequence[Unit], rule: TextRule, encoder: TextEncoder) -> Reduction:
-    texts = [_text(unit) for unit in units]
+    texts = [told_text(unit) for unit in units]
     if not texts:
         return reduce_units([], None, TextRule("none"))
     return reduce_units([[text] for text in texts], encoder.encode(texts), rule)
@@ -82,17 +82,17 @@ def _by_meaning(units: Sequence[Unit], rule: TextRule, encoder: TextEncoder) -> 
 
 def _stems(units: Sequence[Unit], language: str) -> list[list[str]]:
     stem = stemmer(language)
-    texts = [_text(unit) for unit in units]
+    texts = [told_text(unit) for unit in units]
     return [[stem(term) for term in terms(text)] or [text] for text in texts]
 
 
 def _language(units: Sequence[Unit]) -> str:
     """The language that most of the captions are in: one language's stemmer for all, or none."""
-    return detect("\n".join(dict.fromkeys(_text(unit) for unit in units)))
+    return detect("\n".join(dict.fromkeys(told_text(unit) for unit in units)))
 
 
-def _text(unit: Unit) -> str:
-    """The unit's text as its clip tells it, so that most texts are encoded for the clip's node anyway."""
+def told_text(unit: Unit) -> str:
+    """A unit's text as its clip tells it, so that most texts are encoded for the clip's node anyway."""
     return " ".join(closed(sentence) for caption in unit for sentence in _sentences(caption))
 
 
