@@ -76,10 +76,10 @@ class Case:
 LIGHT = LongFilm(fps=5, key_every=20, pattern_s=300, shot_s=(3, 15), size=(640, 360))
 HEAVY = LongFilm(fps=25, key_every=100, pattern_s=60, shot_s=(3, 15), size=(1280, 720))
 CASES = (
-    Case("one film, bound by the model", LIGHT, 1800, 1, 4.0),
+    Case("one film, bound by the model", LIGHT, 2400, 1, 4.0),
     Case("one film, bound by decoding", HEAVY, 600, 1, 2.0),
     Case("short films, bound by the model", LIGHT, 40, 45, 5.0),
-    Case("one film, written by the model too", LIGHT, 1800, 1, 4.0, ("--writer", "openai"), target=None),
+    Case("one film, written by the model too", LIGHT, 2400, 1, 4.0, ("--writer", "openai"), target=None),
 )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from fdvs.batch.captioning import Captioning, clip_input, needs_retry, own_captions, wanted_ms
 from fdvs.batch.jobs import Event, Job
 from fdvs.batch.model_clients import captioner_for
+from fdvs.batch.read_ahead import read_ahead
 from fdvs.batch.source import Source
 from fdvs.chat.base import NO_USAGE, Usage
 from fdvs.encoders.pictures import picture_encoder
@@ -22,7 +23,7 @@ from fdvs.media.clips import plan_at
 from fdvs.media.jpeg import JpegEncoder
 from fdvs.media.reader import read_clips
 from fdvs.pipeline import DescribedClip, SaidAndAdded, describe_clips, measurer, readings_key, small_enough
-from fdvs.records import Caption, Clip, TimedPicture
+from fdvs.records import Caption, CaptionKind, Clip, TimedPicture
 from fdvs.settings import ClipSettings
 from fdvs.store.clips import ClipRow
 from fdvs.store.costs import CAPTIONS, FRAMES, Cost
@@ -36,7 +37,8 @@ PROGRESS_EVERY_S = 0.2
 
 
 class ClipStages:
-    """The stages `frames` and `captions` of one video.
+    """The stages `frames` and `captions` of one video. `on_caption` hears of every caption of what is seen, when it is
+    stored, where these come later than they are asked for.
 
     Attributes:
         num_decoded, num_captioned: clips that this run worked on.
@@ -51,9 +53,10 @@ class ClipStages:
         texts: SaidAndAdded,
         *,
         emit: Callable[[Event], None],
+        on_caption: Callable[[Caption], None] | None = None,
     ) -> None:
         self._job, self._settings, self._store, self._video_id = job, job.settings, store, video_id
-        self._source, self._texts, self._emit = source, texts, emit
+        self._source, self._texts, self._emit, self._on_caption = source, texts, emit, on_caption
         self._frames_key = job.settings.hash("clips", "frames")
         self._decode_s = self._next_progress = 0.0
         self._clips_done = 0
@@ -91,6 +94,9 @@ class ClipStages:
             self._store.put_captions(self._video_id, self._frames_key, clip.id, self._texts.key, captions)
             if usage != NO_USAGE:
                 self._store.add_cost(self._video_id, CAPTIONS, self._texts.key, Cost(usage=usage))
+        for caption in captions:
+            if self._on_caption is not None and caption.kind is CaptionKind.VISUAL and caption.text:
+                self._on_caption(caption)
         self._progress()
 
     # ---- clips that are stored ----------------------------------------------------------------------------------
@@ -190,6 +196,9 @@ class ClipStages:
             _black_join_s(settings.clips),
             first_start_ms=in_place[-1].span.end_ms if in_place else None,
         )
+        if captioning is not None and captioning.is_streaming and watch is None:
+            # Decoding goes on while pictures are made into files and sent. Who reads the screen has to go in step.
+            joined = read_ahead(joined)
         all_pictures = captioning is not None and captioning.wants_all_samples
         return describe_clips(self._video_id, source.index, joined, settings, encoder, all_pictures=all_pictures)
 

@@ -150,7 +150,8 @@ def run_jobs(
         jobs: what to do; indices into this sequence name the jobs in events.
         workers: processes at once, at least 1.
         waiting_workers: processes beside these that have said `decoded` and wait for a model, so that a model's server
-            is not idle while short videos are decoded one after the other.
+            is not idle while short videos are decoded one after the other. Each has about 100 MiB of its own
+            (benchmarks/results/serving.md); there are only as many as the model is behind.
         preloaded: modules that every worker will need, loaded once for all of them.
         on_event: called in the calling thread for each event; every job ends with one `done` or `failed`.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fdvs.batch.clip_stages import ClipStages
 from fdvs.batch.freshness import is_told, story_key
@@ -28,13 +29,17 @@ from fdvs.pipeline import (
     video_named,
     with_screen_text,
 )
-from fdvs.records import State, Video, clock
+from fdvs.records import Caption, State, Video, clock
 from fdvs.screen_text.unread import unread_text
 from fdvs.settings import Settings
 from fdvs.store.library import Store
 from fdvs.store.paths import Fingerprint, PathRow
 from fdvs.stories.evidence import ClipEvidence
 from fdvs.stories.imported import ImportedCaption
+from fdvs.stories.repeats import told_text
+
+if TYPE_CHECKING:
+    from fdvs.encoders.ahead import Ahead
 
 
 class VideoBuild:
@@ -47,6 +52,7 @@ class VideoBuild:
         self._video_id = self._story_key = ""
         self._warnings: list[str] = []
         self._decoded = self._captioned = 0
+        self._ahead: Ahead | None = None
 
     def run(self) -> Event:
         """All stages up to the wanted one; those that are stored are skipped."""
@@ -74,7 +80,11 @@ class VideoBuild:
         if self._job.retry_failed and self._store.num_to_retry(self._video_id):
             self._store.unmark_stage(self._video_id, "story")  # until it is told from what comes now
         if self._wants("frames"):
-            self._stages(source)
+            try:
+                self._stages(source)
+            finally:
+                if self._ahead is not None:
+                    self._ahead.close()
         elif source.planned is not None:
             frames_key = self._settings.hash("clips", "frames")
             self._store.plan_video(self._video_id, frames_key, clips_total=len(source.plans))
@@ -131,7 +141,9 @@ class VideoBuild:
         self._store.plan_video(
             self._video_id, frames_key, texts.key if self._wants("captions") else "", clips_total=len(source.plans)
         )
-        stages = ClipStages(self._job, self._store, self._video_id, source, texts, emit=self._emit)
+        stages = ClipStages(
+            self._job, self._store, self._video_id, source, texts, emit=self._emit, on_caption=self._expect
+        )
         stages.run(captions=self._wants("captions"))
         self._decoded, self._captioned = stages.num_decoded, stages.num_captioned
         evidence = self._stored(texts, frames_key)
@@ -201,6 +213,17 @@ class VideoBuild:
                 if new.captions != old.captions:
                     self._store.put_captions(self._video_id, frames_key, new.clip.id, key, new.captions)
 
+    def _expect(self, caption: Caption) -> None:
+        """Begin to encode what the story will tell. Only with the encoder whose vectors are the same either way."""
+        if not self._wants("story") or self._settings.story.text_embedder != "minilm":
+            return
+        if self._ahead is None:
+            from fdvs.encoders.ahead import Ahead
+            from fdvs.encoders.text import text_encoder
+
+            self._ahead = Ahead(text_encoder(self._settings.story.text_embedder))
+        self._ahead.expect(told_text([caption]))
+
     def _tell(self, evidence: Sequence[ClipEvidence], frames_key: str, captions_key: str) -> None:
         from fdvs.batch.telling import tell
         from fdvs.encoders.text import text_encoder
@@ -213,7 +236,7 @@ class VideoBuild:
                 self._store.video(self._video_id),
                 evidence,
                 self._settings,
-                text_encoder(self._settings.story.text_embedder),
+                self._ahead or text_encoder(self._settings.story.text_embedder),
                 key=self._story_key,
                 clips_hash=frames_key,
                 captions_hash=captions_key,

@@ -45,14 +45,16 @@ def text_repeats(
         return ()
     if rule.mode in PAPER_MODES:
         chapters = [told for one in clips if (told := one.told(*SEEN, CaptionKind.SPEECH))]
-        return tuple(_groups(video_id, chapters, _by_meaning(_texts(chapters), rule, encoder)))
+        return tuple(_groups(video_id, chapters, _by_meaning([told_text(unit) for unit in chapters], rule, encoder)))
     seen = sorted((c for one in clips for c in one.told(*SEEN)), key=lambda c: (c.span, c.id))
     measured: list[list[Caption]] = [[caption] for caption in seen if caption.backend == MEASURED]
     worded: list[list[Caption]] = [[caption] for caption in seen if caption.backend != MEASURED]
     equal = TextRule("exact")
     found = [
-        *_groups(video_id, measured, reduce_units(_stems(_texts(measured), WRITTEN), None, equal)),
-        *_groups(video_id, worded, _by_words_and_meaning(_texts(worded), rule, encoder)),
+        *_groups(
+            video_id, measured, reduce_units(_stems([told_text(unit) for unit in measured], WRITTEN), None, equal)
+        ),
+        *_groups(video_id, worded, _by_words_and_meaning([told_text(unit) for unit in worded], rule, encoder)),
     ]
     return tuple(sorted(found, key=lambda group: (group.representative_span, group.representative_id)))
 
@@ -107,9 +109,9 @@ def _language(texts: Sequence[str]) -> str:
     return detect("\n".join(dict.fromkeys(texts)))
 
 
-def _texts(units: Sequence[Sequence[Caption]]) -> list[str]:
-    """The units' texts as their clips tell them, so that most texts are encoded for the clips' nodes anyway."""
-    return [" ".join(closed(sentence) for caption in unit for sentence in _sentences(caption)) for unit in units]
+def told_text(unit: Sequence[Caption]) -> str:
+    """A unit's text as its clip tells it, so that most texts are encoded for the clip's node anyway."""
+    return " ".join(closed(sentence) for caption in unit for sentence in _sentences(caption))
 
 
 def _sentences(caption: Caption) -> list[str]:
