@@ -154,12 +154,12 @@ def serve(listener: socket.socket, models: HostedModels) -> None:
 def _end_with_parent() -> None:
     while os.read(0, 1):
         pass
-    os._exit(0)
+    os.killpg(0, signal.SIGKILL)  # what vLLM has started for itself ends, too
 
 
 def main() -> None:
     """The whole life of the process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; who started us decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started us decides; we lead a group of our own
     told = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever libraries print goes to stderr
     task = json.loads(sys.stdin.readline())

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from fdvs.errors import BackendUnavailableError
 from fdvs.hosting.host import roles_of
@@ -40,22 +43,24 @@ def hosted(settings: Settings, settings_hash: str, note: Callable[[str], None]) 
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
+            start_new_session=True,  # with the processes that vLLM starts for itself: they end together
         )
         try:
             note(f"loading the model of the {' and the '.join(roles)}")
             _await_ready(process, settings, settings_hash, errors)
             yield path
         finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # it keeps nothing that could be lost
+            process.wait()
             with contextlib.suppress(BrokenPipeError):
                 assert process.stdin is not None
-                process.stdin.close()  # it ends when its input does
-            process.kill()  # a model that is working does not look at its input
-            process.wait()
+                process.stdin.close()
             assert process.stdout is not None
             process.stdout.close()
 
 
-def _await_ready(process: subprocess.Popen[str], settings: Settings, settings_hash: str, errors: object) -> None:
+def _await_ready(process: subprocess.Popen[str], settings: Settings, settings_hash: str, errors: IO[bytes]) -> None:
     assert process.stdin is not None
     assert process.stdout is not None
     with contextlib.suppress(BrokenPipeError):  # one that ended at once is told apart below
@@ -68,10 +73,10 @@ def _await_ready(process: subprocess.Popen[str], settings: Settings, settings_ha
     raise BackendUnavailableError(told.get("error") or _sudden_end(process, errors))
 
 
-def _sudden_end(process: subprocess.Popen[str], errors: object) -> str:
+def _sudden_end(process: subprocess.Popen[str], errors: IO[bytes]) -> str:
     code = process.wait()
-    errors.seek(0)  # type: ignore[attr-defined]
-    tail = errors.read()[-_LAST_WORDS:].decode(errors="replace").strip().splitlines()  # type: ignore[attr-defined]
+    errors.seek(0)
+    tail = errors.read()[-_LAST_WORDS:].decode(errors="replace").strip().splitlines()
     last = f"; its last words: {tail[-1][:300]}" if tail else ""
     how = f"signal {-code} (out of memory?)" if code < 0 else f"exit code {code}"
     return f"the process that loads the model ended with {how}{last}"
