@@ -154,7 +154,9 @@ def serve(listener: socket.socket, models: HostedModels) -> None:
 def _end_with_parent() -> None:
     while os.read(0, 1):
         pass
-    os.killpg(0, signal.SIGKILL)  # what vLLM has started for itself ends, too
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)  # what vLLM has started for itself ends, too
+    os._exit(0)
 
 
 def main() -> None:
