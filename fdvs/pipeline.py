@@ -142,7 +142,7 @@ def measurer(
 
 def small_enough(frame: Frame, short_side: int) -> NDArray[np.uint8]:
     """`[H, W, 3]` RGB whose short side is `short_side`, or the picture's own where that is smaller."""
-    return frame.rgb(min(short_side, frame.width, frame.height))
+    return frame.quick_rgb(min(short_side, frame.width, frame.height))
 
 
 def describe_clips(

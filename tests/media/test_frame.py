@@ -7,7 +7,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from av.video.reformatter import ColorRange, ColorTrc
+from av.video.reformatter import ColorRange, Colorspace, ColorTrc
 from numpy.typing import NDArray
 
 from fdvs.errors import InputError
@@ -164,3 +164,19 @@ def test_the_formula_at_known_points() -> None:
     )
     assert colour._light(np.array([0.0, 1.0]), colour.HLG) == pytest.approx([0, 1000 / 203], rel=2e-3)
     assert not colour.is_hdr(1)
+
+
+@pytest.mark.parametrize("matrix", ["ITU709", "ITU601"])
+def test_a_quick_picture_is_the_exact_one_but_for_traces(matrix: str) -> None:
+    rows, columns = np.mgrid[0:360, 0:640]
+    pixels = np.stack([columns * 255 // 640, rows * 255 // 360, (rows + columns) * 255 // 1000], axis=2)
+    pixels[100:200, 200:300] = (250, 20, 20)
+    rgb = av.VideoFrame.from_ndarray(pixels.astype(np.uint8), format="rgb24")
+    picture = rgb.reformat(format="yuv420p")
+    picture.colorspace = Colorspace[matrix]
+    frame = Frame(picture, 0, 0)
+    exact, quick = frame.rgb(90).astype(int), frame.quick_rgb(90).astype(int)
+    assert quick.shape == exact.shape
+    assert np.abs(quick - exact).mean() < 1.5
+    assert np.percentile(np.abs(quick - exact), 99) <= 12
+    assert np.array_equal(frame.quick_rgb(360), frame.rgb(360))  # nothing is made smaller
