@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from fdvs.batch.captioning import Captioning, clip_input, needs_retry, own_captions, wanted_ms
 from fdvs.batch.jobs import Event, Job
 from fdvs.batch.model_clients import captioner_for
-from fdvs.batch.read_ahead import read_ahead
 from fdvs.batch.source import Source
 from fdvs.chat.base import NO_USAGE, Usage
 from fdvs.encoders.pictures import picture_encoder
@@ -196,9 +195,6 @@ class ClipStages:
             _black_join_s(settings.clips),
             first_start_ms=in_place[-1].span.end_ms if in_place else None,
         )
-        if captioning is not None and captioning.is_streaming and watch is None:
-            # Decoding goes on while pictures are made into files and sent. Who reads the screen has to go in step.
-            joined = read_ahead(joined)
         all_pictures = captioning is not None and captioning.wants_all_samples
         return describe_clips(self._video_id, source.index, joined, settings, encoder, all_pictures=all_pictures)
 
