@@ -40,6 +40,7 @@ from benchmarks.reporting import finish
 from tests.batch.commands import FDVS, children
 from tests.batch.long_films import LongFilm
 from tests.chat.fake_server import FakeServer, Seen
+from tests.shared_library import SHARED_VIDEOS
 
 SLOTS = 32
 TARGET = 1.15
@@ -59,8 +60,13 @@ class Case:
     latency_s: float
     flags: tuple[str, ...] = ()
     target: float | None = TARGET
+    is_real: bool = False
 
     def write(self, folder: Path) -> None:
+        if self.is_real:
+            for film in REAL_FILMS:
+                (folder / film.name).symlink_to(film)
+            return
         for number in range(self.num_films):
             seeded = LongFilm(
                 self.film.fps,
@@ -75,11 +81,19 @@ class Case:
 
 LIGHT = LongFilm(fps=5, key_every=20, pattern_s=300, shot_s=(3, 15), size=(640, 360))
 HEAVY = LongFilm(fps=25, key_every=100, pattern_s=60, shot_s=(3, 15), size=(1280, 720))
+REAL_FILMS = tuple(
+    path
+    for name in ("bbb_full_448x252.mkv", "lecture_deep_learning_welcome.mp4", "talk_slides_laion_1080p.mp4")
+    if (path := SHARED_VIDEOS / name).is_file()
+)
+"""Films of others, where they are at hand; without them their case is left out."""
+
 CASES = (
     Case("one film, bound by the model", LIGHT, 2400, 1, 4.0),
     Case("one film, bound by decoding", HEAVY, 600, 1, 2.0),
     Case("short films, bound by the model", LIGHT, 40, 45, 5.0),
     Case("one film, written by the model too", LIGHT, 2400, 1, 4.0, ("--writer", "openai"), target=None),
+    *([Case("real films, bound by decoding", HEAVY, 350, len(REAL_FILMS), 0.5, is_real=True)] if REAL_FILMS else []),
 )
 
 

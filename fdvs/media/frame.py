@@ -135,9 +135,11 @@ class Frame:
         return np.ascontiguousarray(np.rot90(np.asarray(pixels, dtype=np.uint8), self._turns))
 
     def quick_rgb(self, short_side: int) -> NDArray[np.uint8]:
-        """`rgb(short_side)` for eyes and models: the picture is made small before its colours are converted, which takes
-        a fraction of the time and differs by a level or so, at edges by a few. Where it cannot be done so, it is
-        `rgb`."""
+        """`rgb(short_side)` for eyes and models: the picture is made small before its colours are converted.
+
+        That takes less than half the time and differs by a level or so, at edges by a few. Where it cannot be done so,
+        it is `rgb`.
+        """
         width, height = self._size(short_side)
         picture = self._picture
         plain = picture.format.name in _PLAIN_FORMATS and not colour.is_hdr(picture.color_trc)
