@@ -24,7 +24,10 @@ from tests.cli.conftest import World
         (["build", "x.mp4", "--until", "lunch"], ["'lunch'", "probe, clips, frames, captions, story"]),
         (["build", "x.mp4", "--frames", "all"], ["clips.frames", "sampled, keyframes", "'all'"]),
         (["build", "x.mp4", "--set", "clips.lunch=1"], ["clips.lunch", "clips.min_clip_s, clips.max_clip_s"]),
-        (["build", "x.mp4", "--set", "lunch.time=1"], ["'lunch'", "clips, frames, captions, story, limits, run"]),
+        (
+            ["build", "x.mp4", "--set", "lunch.time=1"],
+            ["'lunch'", "clips, frames, captions, story, answers, limits, run"],
+        ),
         (["build", "x.mp4", "--set", "clips.max_clip_s"], ["stage.key=value"]),
         (["build", "x.mp4", "--set", "clips.max_clip_s=long"], ["clips.max_clip_s must be a number", "'long'"]),
         (["build", "x.mp4", "--set", "clips.max_clip_s=1"], ["clips.max_clip_s (1.0)", "clips.min_clip_s (2.0)"]),
