@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +23,7 @@ from fdvs.captioners.measures import measure_clip
 from fdvs.captioners.speech import speech_captions
 from fdvs.encoders.pictures import PictureEncoder
 from fdvs.media.clips import ClipPlan
+from fdvs.media.frame import Converters, Frame
 from fdvs.media.index import PacketIndex
 from fdvs.media.jpeg import JpegEncoder
 from fdvs.media.reader import ClipFrames
@@ -35,7 +37,6 @@ from fdvs.stories.evidence import ClipEvidence
 from fdvs.stories.imported import ImportedCaption, attach_captions
 
 if TYPE_CHECKING:
-    from fdvs.media.frame import Frame
     from fdvs.media.subtitles import Cue
     from fdvs.screen_text.watch import Shown, TextWatch
 
@@ -51,14 +52,14 @@ class Measured:
         small: [64, 64, 3] full-range YUV.
         prepared: what the picture encoder needs of it.
         thumbnail: JPEG bytes, of a clip's first sample only.
-        rgb: [H, W, 3], only where the captioner wants pictures.
+        frame: the picture itself, only where the captioner wants pictures; let go of when these are made.
         shown: what reading on-screen text needs of it, None where it is not read.
     """
 
     small: NDArray[np.uint8]
     prepared: NDArray[np.uint8]
     thumbnail: bytes | None
-    rgb: NDArray[np.uint8] | None
+    frame: Frame | None
     shown: Shown | None = None
 
 
@@ -68,9 +69,10 @@ class DescribedClip:
 
     row: ClipRow
     facts: PictureFacts
-    pictures: tuple[TimedPicture, ...]
     thumbnail: bytes | None
+    pictures: tuple[TimedPicture, ...] = ()
     shown: tuple[tuple[int, Shown], ...] = ()
+    frames: tuple[Frame, ...] = ()
 
 
 def hash_file(path: Path) -> str:
@@ -126,14 +128,14 @@ def measurer(
         short_side: of the pictures that the captioner gets; 0 where it wants none.
     """
     first_samples = {plan.sample_pts[0] for plan in plans}
-    jpeg = JpegEncoder()
+    jpeg, apart = JpegEncoder(), Converters()
 
     def measure(frame: Frame) -> Measured:
         return Measured(
             small=frame.small(),
             prepared=encoder.prepare(frame),
             thumbnail=jpeg.encode(frame.rgb(THUMBNAIL_SHORT_SIDE)) if frame.pts in first_samples else None,
-            rgb=small_enough(frame, short_side) if short_side else None,
+            frame=frame.apart(apart) if short_side else None,
             shown=watch.shown(frame, begins_clip=frame.pts in first_samples) if watch else None,
         )
 
@@ -152,14 +154,50 @@ def describe_clips(
     settings: Settings,
     encoder: PictureEncoder,
     *,
+    short_side: int = 0,
     all_pictures: bool = False,
 ) -> Iterator[DescribedClip]:
     """Frames of each clip → what is stored of it: selection, mean picture vector and measured facts.
 
     Args:
+        short_side: of the pictures that the captioner gets; 0 where it wants none. They are made on a thread of their
+            own while the next clip is read, which is why a clip comes one later then.
         all_pictures: whether the captioner also gets the frames that were set aside.
     """
+    if not short_side:
+        for clip in _described(video_id, index, read, settings, encoder):
+            yield replace(clip, frames=())
+        return
     jpeg = JpegEncoder()
+
+    def picture(frame: Frame) -> TimedPicture:
+        return TimedPicture(frame.time_ms, jpeg.encode(small_enough(frame, short_side)))
+
+    with ThreadPoolExecutor(1, thread_name_prefix="fdvs-pictures") as thread:
+        before: tuple[DescribedClip, list[Future[TimedPicture]]] | None = None
+        for clip in _described(video_id, index, read, settings, encoder):
+            assert clip.row.selection is not None
+            kept = set(clip.row.clip.sampled_ms if all_pictures else clip.row.selection.kept_ms)
+            begun = [thread.submit(picture, frame) for frame in clip.frames if frame.time_ms in kept]
+            if before is not None:
+                yield _with_pictures(*before)
+            before = replace(clip, frames=()), begun
+        if before is not None:
+            yield _with_pictures(*before)
+
+
+def _with_pictures(clip: DescribedClip, begun: Sequence[Future[TimedPicture]]) -> DescribedClip:
+    return replace(clip, pictures=tuple(future.result() for future in begun))
+
+
+def _described(
+    video_id: str,
+    index: PacketIndex,
+    read: Iterable[ClipFrames[Measured]],
+    settings: Settings,
+    encoder: PictureEncoder,
+) -> Iterator[DescribedClip]:
+    """The clips without pictures, each with its frames where these were kept."""
     for item in read:
         times = [time_ms for time_ms, _, _ in item.frames]
         measured = [value for _, _, value in item.frames]
@@ -168,7 +206,6 @@ def describe_clips(
         selection = select_frames(clip.id, times, vectors, settings.frames)
         small = np.stack([one.small for one in measured]) if measured else np.empty((0, 64, 64, 3), np.uint8)
         facts = measure_clip(small, times)
-        shown_ms = set(times if all_pictures else selection.kept_ms)
         yield DescribedClip(
             row=ClipRow(
                 ordinal=item.plan_index,
@@ -181,11 +218,7 @@ def describe_clips(
                 layouts=layouts_of(small),
             ),
             facts=facts,
-            pictures=tuple(
-                TimedPicture(time, jpeg.encode(one.rgb))
-                for time, one in zip(times, measured, strict=True)
-                if one.rgb is not None and time in shown_ms
-            ),
+            frames=tuple(one.frame for one in measured if one.frame is not None),
             thumbnail=next((one.thumbnail for one in measured if one.thumbnail), None),
             shown=tuple((time, one.shown) for time, one in zip(times, measured, strict=True) if one.shown is not None),
         )

@@ -195,8 +195,15 @@ class ClipStages:
             _black_join_s(settings.clips),
             first_start_ms=in_place[-1].span.end_ms if in_place else None,
         )
-        all_pictures = captioning is not None and captioning.wants_all_samples
-        return describe_clips(self._video_id, source.index, joined, settings, encoder, all_pictures=all_pictures)
+        return describe_clips(
+            self._video_id,
+            source.index,
+            joined,
+            settings,
+            encoder,
+            short_side=captioning.wants_frames if captioning else 0,
+            all_pictures=captioning is not None and captioning.wants_all_samples,
+        )
 
     def _store_clip(self, done: DescribedClip, watch: TextWatch | None, captioning: Captioning | None) -> None:
         """One clip in one transaction, with its readings, and with its captions where they are made at once."""

@@ -151,6 +151,10 @@ class Frame:
         pixels = self._converters.reduced_rgb.reformat(small, format="rgb24", threads=1).to_ndarray()
         return np.ascontiguousarray(np.rot90(np.asarray(pixels, dtype=np.uint8), self._turns))
 
+    def apart(self, converters: Converters) -> Frame:
+        """The same picture for another thread, which has converters of its own."""
+        return Frame(self._picture, self.pts, self.time_ms, aspect=self._aspect, converters=converters)
+
     def held(self, long_side: int) -> Frame:
         """This picture for later, reduced where its longer side has more than `long_side` pixels."""
         picture = self._picture
