@@ -107,12 +107,19 @@ class Captioning:
         self._take(done)
 
     def _take(self, done: Iterable[Future[ClipCaptions]]) -> None:
+        """Store what has come; trouble that ends the video is raised after all that was answered beside it is kept."""
+        trouble: BaseException | None = None
         for future in done:
             clip = self._open.pop(future)
+            if (error := future.exception()) is not None:
+                trouble = trouble or error
+                continue
             made = future.result()
             self._last = time.monotonic()
             self.num_captioned += 1
             self._put(clip, captions_with(made.captions, clip, self._texts), made.usage)
+        if trouble is not None:
+            raise trouble
 
 
 def clip_input(row: ClipRow, pictures: Sequence[TimedPicture], texts: SaidAndAdded) -> ClipInput:
