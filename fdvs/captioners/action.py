@@ -11,9 +11,10 @@ from fdvs.captioners.guesses import Guess, listed
 from fdvs.captioners.perception import Seen, decoded
 from fdvs.encoders._local_models import device, loading, pretrained, require
 from fdvs.errors import BackendUnavailableError, UsageError
+from fdvs.models.table import default_for
 from fdvs.records import CaptionKind, TimedPicture
 
-DEFAULT_MODEL = "MCG-NJU/videomae-base-finetuned-kinetics"
+DEFAULT_MODEL = default_for("action", "paper").name
 RULE_VERSION = 1  # of how its findings become words; another number, other captions
 FAMILIES = ("videomae", "timesformer", "vivit")
 

@@ -9,13 +9,14 @@ from fdvs.captioners.guesses import plain
 from fdvs.captioners.perception import Seen, decoded
 from fdvs.encoders._local_models import device, loading, pretrained, require, tokenizer_of
 from fdvs.errors import BackendUnavailableError, UsageError
+from fdvs.models.table import default_for
 from fdvs.records import CaptionKind, Outcome, TimedPicture, clock
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-DEFAULT_MODEL = "Salesforce/blip2-flan-t5-xl"
+DEFAULT_MODEL = default_for("frame_captions", "paper").name
 RULE_VERSION = 1  # of how its findings become words; another number, other captions
 PROMPT = (
     "Question: What does this picture show in detail? Name the place, the people and things in it with their colours, "

@@ -18,13 +18,14 @@ from fdvs.captioners.regions import Box, overlap, region, size
 from fdvs.captioners.vocabulary import bare_names
 from fdvs.encoders._local_models import device, loading, pretrained, require, tokenizer_of
 from fdvs.errors import InputError, UsageError
+from fdvs.models.table import default_for
 from fdvs.records import CaptionKind, TimedPicture, clock
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-DEFAULT_MODEL = "IDEA-Research/grounding-dino-base"
+DEFAULT_MODEL = default_for("objects", "paper").name
 RULE_VERSION = 1  # of how its findings become words; another number, other captions
 FAMILIES = ("grounding-dino", "mm-grounding-dino")
 BOX_THRESHOLD, TEXT_THRESHOLD = 0.4, 0.25  # of a box's best token; of the best token of the name that it gets

@@ -131,5 +131,5 @@ def test_clip_without_pictures_and_a_damaged_one_fail_alone(settings: CaptionSet
 @needed
 def test_missing_models_are_named_with_how_to_get_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(BackendUnavailableError, match="hf download IDEA-Research/grounding-dino-base"):
+    with pytest.raises(BackendUnavailableError, match="hf download IDEA-Research/grounding-dino-tiny"):
         captioner(CaptionSettings(captioner="paper"), "hash")

@@ -202,5 +202,5 @@ class TestDetector:
         with pytest.raises(UsageError, match="'clip'; wanted one of grounding-dino"):
             ObjectFinder(str(save_clip(tmp_path / "clip")))
         monkeypatch.chdir(tmp_path)
-        with pytest.raises(BackendUnavailableError, match="hf download IDEA-Research/grounding-dino-base"):
+        with pytest.raises(BackendUnavailableError, match="hf download IDEA-Research/grounding-dino-tiny"):
             ObjectFinder()
