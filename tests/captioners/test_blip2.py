@@ -101,5 +101,5 @@ def test_old_copies_and_other_families_are_clear_errors(tmp_path: Path, monkeypa
     with pytest.raises(BackendUnavailableError, match="without a token for pictures"):
         FrameCaptioner(str(folder))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(BackendUnavailableError, match="hf download Salesforce/blip2-opt-2.7b"):
+    with pytest.raises(BackendUnavailableError, match=r"hf download Salesforce/blip2-opt-2\.7b"):
         FrameCaptioner()
