@@ -114,9 +114,46 @@ def test_records_errors_and_settings_know_only_each_other() -> None:
     assert not outside
 
 
+# The mathematics of attention is about tensors from its first line; so nobody may load it before it is used.
+NEEDS_TORCH = ROOT / "fdvs" / "kernels"
+KNOWN_TO_KERNELS = frozenset({"torch", "triton"})
+WITHOUT_TORCH = frozenset({"fdvs.kernels.names"})
+
+
 def test_heavy_modules_are_imported_only_where_they_are_used() -> None:
-    early = [str(found) for found in IMPORTS if found.at_import and found.module.partition(".")[0] in HEAVY]
+    early = [
+        str(found)
+        for found in IMPORTS
+        if found.at_import
+        and found.module.partition(".")[0] in HEAVY
+        and not (NEEDS_TORCH in found.path.parents and found.module.partition(".")[0] in KNOWN_TO_KERNELS)
+    ]
     assert not early
+
+
+def test_kernels_are_imported_only_where_they_are_used() -> None:
+    early = [
+        str(found)
+        for found in IMPORTS
+        if found.at_import
+        and found.module.startswith("fdvs.kernels")
+        and not found.module.startswith(tuple(WITHOUT_TORCH))
+        and NEEDS_TORCH not in found.path.parents
+    ]
+    assert not early
+
+
+def test_the_mathematics_of_attention_knows_torch_triton_and_our_errors_only() -> None:
+    hosts = {"plugs", "training"}  # these import transformers, accelerate or vLLM where they use them
+    outside = [
+        str(found)
+        for found in IMPORTS
+        if NEEDS_TORCH in found.path.parents
+        and not hosts & set(found.path.relative_to(NEEDS_TORCH).parts)
+        and not found.module.startswith(("fdvs.kernels", "fdvs.errors"))
+        and found.module.partition(".")[0] not in KNOWN_TO_KERNELS | set(sys.stdlib_module_names)
+    ]
+    assert not outside
 
 
 def test_the_rules_are_applied_to_something() -> None:

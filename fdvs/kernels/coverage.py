@@ -1,0 +1,173 @@
+"""What a plan leaves of attention: how often each token is counted, the pairs it computes, the mass that stays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fdvs.kernels.plans import NEVER, Entries, Plan
+from fdvs.kernels.visibility import band_seen, entries_seen, hidden_remainder, per_query_head, tiles_seen
+
+
+@dataclass(frozen=True, slots=True)
+class PlanReport:
+    """What a plan costs and keeps, beside every speed-up that is quoted for it.
+
+    Attributes:
+        pairs: query–key and query–entry pairs that are computed, over all heads and rows of the batch.
+        dense_pairs: those of causal attention.
+        retained_mass: mean attention weight, in 0…1, that lies on tokens seen as they are.
+        entries_kept: entries and band tokens that the last query sees, over the tokens before it: the cache's share.
+    """
+
+    pairs: int
+    dense_pairs: int
+    retained_mass: float
+    entries_kept: float
+
+    @property
+    def kept_share(self) -> float:
+        """Pairs computed, over those of causal attention."""
+        return self.pairs / max(self.dense_pairs, 1)
+
+
+def seen_tokens(plan: Plan, num_keys: int, heads_q: int) -> Tensor:
+    """`[B, Hq, Tq, Tk]` bool: the tokens that a query sees as they are, through band, tiles and selection."""
+    seen = per_query_head(band_seen(plan, num_keys), heads_q)
+    if plan.tiles is not None:
+        seen = seen | tiles_seen(plan.tiles, plan, num_keys, heads_q)
+    if plan.selected is not None:
+        chosen = _scatter(entries_seen(plan.selected, plan.band_start), plan.selected, num_keys)
+        seen = seen | per_query_head(chosen, heads_q)
+    return seen
+
+
+def count_matrix(plan: Plan, num_keys: int, heads_q: int, members: Tensor | None = None) -> Tensor:
+    """`[B, Hq, Tq, Tk]` int64: how many times a query counts each token, alone or as a member of a pooled entry.
+
+    Args:
+        members: `[B or 1, Hk or 1, M, G]`, who the pooled entries stand for, padded with -1. Needed if there are any.
+    """
+    counts = per_query_head(band_seen(plan, num_keys), heads_q).long()
+    if plan.tiles is not None:
+        counts = counts + tiles_seen(plan.tiles, plan, num_keys, heads_q)
+    if plan.selected is not None:
+        chosen = _scatter(entries_seen(plan.selected, plan.band_start), plan.selected, num_keys)
+        counts = counts + per_query_head(chosen, heads_q)
+    if plan.pooled is not None:
+        assert members is not None, "pooled entries need to be told whom they stand for"
+        seen = per_query_head(entries_seen(plan.pooled, plan.band_start), heads_q)
+        if plan.is_remainder and plan.tiles is not None:
+            seen = seen & ~hidden_remainder(plan.tiles, len(plan.q_positions), heads_q)
+        whole = members.expand(*plan.pooled.last.shape[:2], -1, -1)
+        stands_for = torch.zeros(*whole.shape[:3], num_keys + 1, dtype=torch.int64, device=whole.device)
+        stands_for.scatter_(-1, torch.where(whole >= 0, whole, num_keys), 1)
+        counts = counts + seen.long() @ per_query_head(stands_for[..., :num_keys], heads_q)
+    return counts
+
+
+def _scatter(seen: Tensor, selected: Entries, num_keys: int) -> Tensor:
+    columns = torch.where(selected.last < num_keys, selected.last, num_keys)
+    full = torch.zeros(*seen.shape[:3], num_keys + 1, dtype=torch.int64, device=seen.device)
+    full.scatter_add_(-1, columns[:, :, None].expand(-1, -1, seen.shape[2], -1), seen.long())
+    return full[..., :num_keys]
+
+
+def num_pairs(plan: Plan, num_keys: int, batch: int, heads_q: int, heads_k: int) -> int:
+    """Pairs that a plan computes. Memory grows with Tq × number of tiles, never with Tq × Tk."""
+    start = plan.band_start.expand(batch, heads_k, -1)
+    band = (plan.q_positions + 1 - start).clamp_min(0)
+    total = int(band.sum()) * (heads_q // heads_k)
+    for entries in (plan.pooled, plan.selected):
+        if entries is not None and entries.num_entries:
+            ordered = entries.last.sort(dim=-1).values
+            seen = torch.searchsorted(ordered.contiguous(), start.contiguous())  # entries with last < start
+            total += int(seen.sum()) * (heads_q // heads_k)
+    if plan.tiles is not None:
+        total += _tile_pairs(plan, num_keys, batch, heads_q, heads_k)
+    return total
+
+
+def _tile_pairs(plan: Plan, num_keys: int, batch: int, heads_q: int, heads_k: int) -> int:
+    tiles = plan.tiles
+    assert tiles is not None
+    device = tiles.keep.device
+    order = torch.arange(num_keys, device=device) if tiles.k_order is None else tiles.k_order
+    rows = torch.arange(len(plan.q_positions), device=device) if tiles.q_order is None else tiles.q_order
+    limits = torch.minimum(plan.band_start, plan.q_positions + 1).expand(batch, heads_k, -1)
+    heads = tiles.keep.shape[1]
+    total = 0
+    for tile in range(tiles.keep.shape[2]):
+        of_tile = rows[tile * tiles.block_q : (tile + 1) * tiles.block_q]
+        sorted_limits = limits[..., of_tile]
+        for column in range(tiles.keep.shape[3]):
+            kept = tiles.keep[:, :, tile, column]
+            if not kept.any():
+                continue
+            positions = order[column * tiles.block_k : (column + 1) * tiles.block_k].sort().values
+            per_head = torch.searchsorted(positions, sorted_limits.contiguous()).sum(-1)
+            per_list = per_head.repeat_interleave(heads // heads_k, dim=1)
+            total += int((per_list * kept).sum()) * (heads_q // heads)
+            if plan.is_remainder and plan.pooled is not None:
+                hidden = plan.pooled.last[:, :, column, None] < plan.band_start.expand(batch, heads_k, -1)[..., of_tile]
+                total -= int((hidden.sum(-1).repeat_interleave(heads // heads_k, dim=1) * kept).sum()) * (
+                    heads_q // heads
+                )
+    return total
+
+
+def retained_mass(q: Tensor, k: Tensor, plan: Plan, *, scale: float | None = None, max_rows: int = 64) -> float:
+    """Mean share of causal attention's weight that lies on tokens seen as they are.
+
+    Args:
+        q: `[B, Hq, Tq, D]`.
+        k: `[B, Hk, Tk, D]`.
+        max_rows: queries that are looked at, evenly spread and the last among them.
+    """
+    heads_q, num_q = q.shape[1:3]
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    rows = torch.linspace(0, num_q - 1, min(max_rows, num_q)).round().long().unique().to(q.device)
+    positions = torch.arange(k.shape[2], device=q.device)
+    precise = torch.promote_types(q.dtype, torch.float32)
+    keys = per_query_head(k, heads_q).to(precise)
+    total = 0.0
+    for row in rows.tolist():
+        logits = q[:, :, row : row + 1].to(precise) @ keys.mT * scale
+        logits = logits.masked_fill(positions > plan.q_positions[row], -torch.inf)
+        total += float((torch.softmax(logits, -1) * _seen_of_row(plan, row, k.shape[2], heads_q)).sum(-1).mean())
+    return total / max(len(rows), 1)
+
+
+def _seen_of_row(plan: Plan, row: int, num_keys: int, heads_q: int) -> Tensor:
+    tiles = plan.tiles
+    if tiles is None:
+        return seen_tokens(plan.rows(row, row + 1), num_keys, heads_q)
+    alone = Plan(plan.q_positions[row : row + 1], plan.band_start[..., row : row + 1], selected=plan.selected)
+    device = tiles.keep.device
+    in_order = torch.arange(len(plan.q_positions), device=device) if tiles.q_order is None else tiles.q_order
+    tile = int((in_order == row).nonzero()[0, 0]) // tiles.block_q
+    places = torch.arange(num_keys, device=device)
+    columns = places if tiles.k_order is None else torch.empty_like(places).scatter_(0, tiles.k_order, places)
+    kept = tiles.keep[:, :, tile, columns // tiles.block_k][:, :, None]
+    before = (places < alone.band_start[..., None]) & (places <= alone.q_positions[:, None])
+    return seen_tokens(alone, num_keys, heads_q) | (per_query_head(kept, heads_q) & per_query_head(before, heads_q))
+
+
+def report(q: Tensor, k: Tensor, plan: Plan, *, scale: float | None = None, max_rows: int = 64) -> PlanReport:
+    """What `plan` costs and keeps for these queries and keys."""
+    batch, heads_q = q.shape[:2]
+    heads_k, num_k = k.shape[1:3]
+    band = (plan.q_positions[-1] + 1 - plan.band_start[..., -1]).clamp_min(0).float().mean()
+    entries = sum(
+        float(((e.last < NEVER) & (e.last < plan.band_start[..., -1:])).sum(-1).float().mean())
+        for e in (plan.pooled, plan.selected)
+        if e is not None
+    )
+    return PlanReport(
+        pairs=num_pairs(plan, num_k, batch, heads_q, heads_k),
+        dense_pairs=int((plan.q_positions + 1).sum()) * batch * heads_q,
+        retained_mass=retained_mass(q, k, plan, scale=scale, max_rows=max_rows),
+        entries_kept=1.0 if plan.tiles is not None else (float(band) + entries) / int(plan.q_positions[-1] + 1),
+    )

@@ -1,0 +1,46 @@
+"""Names of methods and back ends, for command lines and settings: importing this loads no torch."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from fdvs.errors import BackendUnavailableError, UnknownBackendError
+
+if TYPE_CHECKING:
+    from fdvs.kernels.methods.base import Method
+
+METHODS = {
+    "tca": "fdvs.kernels.methods.tca:Tca",
+    "cca": "fdvs.kernels.methods.cca:Cca",
+    "dga": "fdvs.kernels.methods.dga:Dga",
+    "lca": "fdvs.kernels.methods.lca:Lca",
+    "hybrid": "fdvs.kernels.methods.hybrid:Hybrid",
+    "blocks": "fdvs.kernels.methods.blocks:TopBlocks",
+    "flexprefill": "fdvs.kernels.methods.flexprefill:FlexPrefill",
+    "xattention": "fdvs.kernels.methods.xattention:XAttention",
+    "grid": "fdvs.kernels.methods.grid:Grid",
+    "dense": "fdvs.kernels.methods.dense:Dense",
+}
+"""Every method by the name it is asked for with, and where it is. Each class takes its settings by keyword."""
+
+
+def open_method(name: str, **settings: Any) -> Method:
+    """The method of this name; `settings` in place of its defaults.
+
+    Raises:
+        UnknownBackendError: there is no such method; the message lists those there are.
+        BackendUnavailableError: torch is not installed.
+        InputError: a setting is unknown or out of range.
+    """
+    if name not in METHODS:
+        raise UnknownBackendError("attention method", name, sorted(METHODS))
+    module, _, attribute = METHODS[name].partition(":")
+    try:
+        found = getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise BackendUnavailableError("attention methods need torch: pip install 'fdvs[models]'") from error
+    method: Method = found(**settings)
+    return method
