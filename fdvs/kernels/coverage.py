@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fdvs.kernels.plans import NEVER, Entries, Plan
-from fdvs.kernels.visibility import band_seen, entries_seen, hidden_remainder, per_query_head, tiles_seen
+from fdvs.kernels.visibility import band_seen, entries_seen, hidden_remainder, per_query_head, tile_of_rows, tiles_seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def seen_tokens(plan: Plan, num_keys: int, heads_q: int) -> Tensor:
         seen = seen | tiles_seen(plan.tiles, plan, num_keys, heads_q)
     if plan.selected is not None:
         chosen = _scatter(entries_seen(plan.selected, plan.band_start), plan.selected, num_keys)
-        seen = seen | per_query_head(chosen, heads_q)
+        seen = seen | per_query_head(chosen > 0, heads_q)
     return seen
 
 
@@ -128,31 +128,30 @@ def retained_mass(q: Tensor, k: Tensor, plan: Plan, *, scale: float | None = Non
     """
     heads_q, num_q = q.shape[1:3]
     scale = q.shape[-1] ** -0.5 if scale is None else scale
-    rows = torch.linspace(0, num_q - 1, min(max_rows, num_q)).round().long().unique().to(q.device)
+    rows = torch.linspace(0, num_q - 1, min(max_rows, num_q), device=q.device).round().long().unique()
     positions = torch.arange(k.shape[2], device=q.device)
     precise = torch.promote_types(q.dtype, torch.float32)
-    keys = per_query_head(k, heads_q).to(precise)
     total = 0.0
-    for row in rows.tolist():
-        logits = q[:, :, row : row + 1].to(precise) @ keys.mT * scale
+    for row in rows.split(1):
+        grouped = torch.unflatten(q[:, :, row].to(precise), 1, (k.shape[1], -1)).squeeze(3)
+        logits = (grouped @ k.mT.to(precise) * scale).flatten(1, 2)[:, :, None]
         logits = logits.masked_fill(positions > plan.q_positions[row], -torch.inf)
-        total += float((torch.softmax(logits, -1) * _seen_of_row(plan, row, k.shape[2], heads_q)).sum(-1).mean())
+        total += float((torch.softmax(logits, -1) * rows_seen(plan, row, k.shape[2], heads_q)).sum(-1).mean())
     return total / max(len(rows), 1)
 
 
-def _seen_of_row(plan: Plan, row: int, num_keys: int, heads_q: int) -> Tensor:
+def rows_seen(plan: Plan, rows: Tensor, num_keys: int, heads_q: int) -> Tensor:
+    """`[B or 1, Hq, R, Tk]` bool: rows `rows` `[R]` of `seen_tokens`, without making the others."""
+    alone = Plan(plan.q_positions[rows], plan.band_start[..., rows], selected=plan.selected)
+    seen = seen_tokens(alone, num_keys, heads_q)
     tiles = plan.tiles
     if tiles is None:
-        return seen_tokens(plan.rows(row, row + 1), num_keys, heads_q)
-    alone = Plan(plan.q_positions[row : row + 1], plan.band_start[..., row : row + 1], selected=plan.selected)
-    device = tiles.keep.device
-    in_order = torch.arange(len(plan.q_positions), device=device) if tiles.q_order is None else tiles.q_order
-    tile = int((in_order == row).nonzero()[0, 0]) // tiles.block_q
-    places = torch.arange(num_keys, device=device)
-    columns = places if tiles.k_order is None else torch.empty_like(places).scatter_(0, tiles.k_order, places)
-    kept = tiles.keep[:, :, tile, columns // tiles.block_k][:, :, None]
+        return seen
+    tile = tile_of_rows(tiles.q_order, len(plan.q_positions), tiles.block_q, tiles.keep.device)[rows]
+    column = tile_of_rows(tiles.k_order, num_keys, tiles.block_k, tiles.keep.device)
+    places = torch.arange(num_keys, device=tiles.keep.device)
     before = (places < alone.band_start[..., None]) & (places <= alone.q_positions[:, None])
-    return seen_tokens(alone, num_keys, heads_q) | (per_query_head(kept, heads_q) & per_query_head(before, heads_q))
+    return seen | (per_query_head(tiles.keep[:, :, tile][..., column], heads_q) & per_query_head(before, heads_q))
 
 
 def report(q: Tensor, k: Tensor, plan: Plan, *, scale: float | None = None, max_rows: int = 64) -> PlanReport:

@@ -107,7 +107,7 @@ class Plan:
             the query's own position: then there is no band.
         pooled: entries with a bias, or None.
         selected: entries of single tokens, or None.
-        tiles: whole blocks of keys, or None.
+        tiles: whole blocks of keys, or None. A token that is both selected and in a kept tile counts twice.
         is_remainder: pooled entry n stands for key tile n, and counts only for query tiles that do not keep that tile.
     """
 

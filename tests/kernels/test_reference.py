@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from fdvs.kernels import reference
+from fdvs.kernels.bench.truth import attend_rows
 from fdvs.kernels.columns import block_top_k, column_scores, compact, positions_of
-from fdvs.kernels.coverage import count_matrix, num_pairs, report
+from fdvs.kernels.coverage import count_matrix, num_pairs, report, rows_seen, seen_tokens
 from fdvs.kernels.layout import Layout, band_starts, cut_into_groups
 from fdvs.kernels.plans import NEVER, Plan, Tiles, dense_plan, query_positions
 from fdvs.kernels.pooling import pool
@@ -174,3 +175,19 @@ def test_rotation_is_undone() -> None:
     positions = torch.arange(9)
     torch.testing.assert_close(unrotate(rotate(x, rotation, positions), rotation, positions), x)
     assert torch.equal(rotate(x, rotation, positions)[..., 8:], x[..., 8:])
+
+
+@pytest.mark.parametrize("is_permuted", [False, True])
+def test_rows_alone_are_rows_of_the_whole(is_permuted: bool) -> None:
+    generator = torch.Generator().manual_seed(5)
+    q, k, v = qkv(1, 4, 2, 15, 20, 8)
+    orders = (torch.randperm(15, generator=generator), torch.randperm(20, generator=generator))
+    tiles = Tiles(torch.rand(1, 2, 4, 5, generator=generator) < 0.5, 4, 4, *(orders if is_permuted else (None, None)))
+    selected = compact(k, v, torch.tensor([[[1, 3, NEVER], [0, 2, 6]]]))
+    pooled = pool(k, v, torch.arange(20).view(1, 1, 5, 4)).entries
+    start = (torch.arange(5, 20) - 2)[None, None]
+    rows = torch.tensor([0, 7, 14])
+    for_tiles = Plan(query_positions(15, 20), start, pooled, None, tiles, is_remainder=True)
+    for plan in (for_tiles, Plan(query_positions(15, 20), start, pooled, selected)):
+        assert torch.equal(rows_seen(plan, rows, 20, 4), seen_tokens(plan, 20, 4)[:, :, rows])
+        torch.testing.assert_close(attend_rows(q, k, v, plan, rows), reference.attend(q, k, v, plan).out[:, :, rows])
