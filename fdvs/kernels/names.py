@@ -9,6 +9,7 @@ from fdvs.errors import BackendUnavailableError, UnknownBackendError
 
 if TYPE_CHECKING:
     from fdvs.kernels.methods.base import Method
+    from fdvs.kernels.ops import Ops
 
 METHODS = {
     "tca": "fdvs.kernels.methods.tca:Tca",
@@ -23,6 +24,12 @@ METHODS = {
     "dense": "fdvs.kernels.methods.dense:Dense",
 }
 """Every method by the name it is asked for with, and where it is. Each class takes its settings by keyword."""
+
+BACKENDS = {
+    "reference": "fdvs.kernels.ops:REFERENCE",
+    "gather": "fdvs.kernels.gather:GATHER",
+}
+"""Every back end by the name it is asked for with, and where its `Ops` are."""
 
 
 def open_method(name: str, **settings: Any) -> Method:
@@ -44,3 +51,22 @@ def open_method(name: str, **settings: Any) -> Method:
         raise BackendUnavailableError("attention methods need torch: pip install 'fdvs[models]'") from error
     method: Method = found(**settings)
     return method
+
+
+def open_ops(name: str) -> Ops:
+    """The back end of this name. `fdvs.kernels.backends.choose` knows what `auto` means.
+
+    Raises:
+        UnknownBackendError: there is no such back end; the message lists those there are.
+        BackendUnavailableError: it cannot run here; the message says what is missing.
+    """
+    if name not in BACKENDS:
+        raise UnknownBackendError("attention back end", name, [*BACKENDS, "auto"])
+    module, _, attribute = BACKENDS[name].partition(":")
+    try:
+        ops: Ops = getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if error.name not in {"torch", "triton"}:
+            raise
+        raise BackendUnavailableError(f"the back end {name} needs {error.name}: pip install {error.name}") from error
+    return ops

@@ -31,9 +31,15 @@ def attend(q: Tensor, k: Tensor, v: Tensor, plan: Plan, *, scale: float | None =
     Raises:
         ShapeError: tensors and plan do not belong together.
     """
+    return attend_in(torch.promote_types(q.dtype, torch.float32), q, k, v, plan, scale=scale)
+
+
+def attend_in(
+    precise: torch.dtype, q: Tensor, k: Tensor, v: Tensor, plan: Plan, *, scale: float | None = None
+) -> Attended:
+    """`attend`, with logits, weights and sums in the type `precise`: what low precision costs can be seen with it."""
     check_shapes(q, k, v, plan)
     heads_q, num_q = q.shape[1], q.shape[2]
-    precise = torch.promote_types(q.dtype, torch.float32)
     scale = q.shape[-1] ** -0.5 if scale is None else scale
 
     keys, values, seen, biases = [], [], [], []

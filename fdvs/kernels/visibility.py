@@ -13,6 +13,19 @@ def entries_seen(entries: Entries, band_start: Tensor) -> Tensor:
     return entries.last[:, :, None, :] < band_start[..., None]
 
 
+def num_looked_at(last: Tensor, band_start: Tensor) -> Tensor:
+    """`[B, Hk, Tq]` int64: how many entries, from the left, a query has to look at so that it misses none.
+
+    Of entries in the order of the sequence it sees all of these; in any other order some of them may be hidden.
+
+    Args:
+        last: `[B, Hk, M]`.
+        band_start: `[B, Hk, Tq]`.
+    """
+    earliest_from_here = last.flip(-1).cummin(-1).values.flip(-1) if last.shape[-1] else last
+    return torch.searchsorted(earliest_from_here.contiguous(), band_start.contiguous())
+
+
 def band_seen(plan: Plan, num_keys: int) -> Tensor:
     """`[B or 1, Hk or 1, Tq, Tk]` bool: the keys of each query's band."""
     positions = torch.arange(num_keys, device=plan.q_positions.device)
