@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from fdvs.errors import InputError
-from fdvs.kernels.methods.base import Prompt
+from fdvs.kernels.methods.base import Prompt, ReducedCache
 from fdvs.kernels.methods.budgets import PUBLISHED_SHARE, Budgets
 from fdvs.kernels.methods.buffers import EntryBuffer, tokens_from
 from fdvs.kernels.methods.selection import Density, Selection, positions_before, with_exact
@@ -104,7 +104,7 @@ class Tca:
         selected = prompt.ops.compact(prompt.k, prompt.v, far)
         return Plan(prompt.q_positions, band_start[None, None], selected=selected)
 
-    def cache(self) -> TcaCache:
+    def cache(self) -> ReducedCache:
         return TcaCache()
 
 
