@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from torch import Tensor
 
 from fdvs.errors import InputError
 from fdvs.kernels.methods.base import Prompt, ReducedCache
+from fdvs.kernels.methods.budget_file import read_budgets
 from fdvs.kernels.methods.budgets import PUBLISHED_SHARE, Budgets
 from fdvs.kernels.methods.buffers import EntryBuffer, tokens_from
 from fdvs.kernels.methods.selection import Density, Selection, positions_before, with_exact
@@ -24,8 +26,8 @@ class Tca:
         block: tokens in a block; published: 128, the best of those tried.
         window: newest tokens, a query's own among them, that are always seen as they are; published: 4096.
         alpha: weight of a block's concentration against its share of the attention; published: 0.5.
-        budgets: what each KV head keeps, as `calibrate` measures it. None: `Budgets.uniform(share)`, which is measured
-            on nothing; `is_calibrated` says which.
+        budgets: what each KV head keeps, as `calibrate` measures it, or the path of such a file. None:
+            `Budgets.uniform(share)`, which is measured on nothing; `is_calibrated` says which.
         share: share of the tokens that every head keeps where there are no budgets. The default is the published
             average at 128K.
         target: retained mass that budgets have to have been calibrated for, where it is named; published: 0.9. None:
@@ -47,7 +49,7 @@ class Tca:
     block: int = 128
     window: int = 4096
     alpha: float = 0.5
-    budgets: Budgets | None = None
+    budgets: Budgets | str | Path | None = None
     share: float = PUBLISHED_SHARE
     target: float | None = None
     num_queries: int = 1
@@ -59,6 +61,8 @@ class Tca:
     def __post_init__(self) -> None:
         if self.window < 1:
             raise InputError(f"the window holds at least a query's own token, got {self.window}")
+        if isinstance(self.budgets, str | Path):
+            object.__setattr__(self, "budgets", read_budgets(self.budgets))
         budgets = self.effective_budgets()  # raises for a share that cannot be
         if budgets.selection.block != self.block:
             raise InputError(f"these budgets are for blocks of {budgets.selection.block}, not of {self.block}")
@@ -83,7 +87,10 @@ class Tca:
 
     def effective_budgets(self) -> Budgets:
         """The budgets given, or the uniform ones of `share`."""
-        return Budgets.uniform(self.share, self.selection) if self.budgets is None else self.budgets
+        if self.budgets is None:
+            return Budgets.uniform(self.share, self.selection)
+        assert isinstance(self.budgets, Budgets)  # a path was read when the method was made
+        return self.budgets
 
     def choose(self, prompt: Prompt) -> Tensor:
         """`[B, Hk, Tk]` bool: the selection of each KV head, exact tokens included."""
