@@ -144,7 +144,7 @@ def test_kernels_are_imported_only_where_they_are_used() -> None:
 
 
 def test_the_mathematics_of_attention_knows_torch_triton_and_our_errors_only() -> None:
-    hosts = {"plugs", "training"}  # these import transformers, accelerate or vLLM where they use them
+    hosts = {"plugs", "training", "bench"}  # these import transformers, accelerate or vLLM where they use them
     outside = [
         str(found)
         for found in IMPORTS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -30,8 +31,8 @@ def measure_errors(q: Tensor, k: Tensor, v: Tensor, plan: Plan, out: Tensor, *, 
     rows = torch.linspace(num_q // 2, num_q - 1, min(num_rows, num_q), device=q.device).round().long()
     got = out[:, :, rows].double()
     return Errors(
-        of_kernel=_relative(got, attend_rows(q, k, v, plan, rows)),
-        of_method=_relative(got, attend_rows(q, k, v, dense_plan(num_q, k.shape[2], q.device), rows)),
+        of_kernel=relative_error(got, attend_rows(q, k, v, plan, rows)),
+        of_method=relative_error(got, attend_rows(q, k, v, dense_plan(num_q, k.shape[2], q.device), rows)),
     )
 
 
@@ -65,5 +66,11 @@ def _entries_of_rows(plan: Plan, rows: Tensor, heads_q: int) -> list[tuple[Entri
     return [(plan.pooled, visible)]
 
 
-def _relative(got: Tensor, wanted: Tensor) -> float:
+def in_double(entries: Entries) -> Entries:
+    """The same entries, keys and values in float64."""
+    return replace(entries, k=entries.k.double(), v=entries.v.double())
+
+
+def relative_error(got: Tensor, wanted: Tensor) -> float:
+    """L2 norm of the difference, over that of what was wanted."""
     return float((got - wanted).norm() / wanted.norm().clamp_min(1e-30))
