@@ -52,7 +52,8 @@ class CaptionSettings:
 
     `captioner_url` is where the model is: the address of a server, or `file:` and a folder. `enrich` names the models
     of the paper's perception (`objects`, `action`, `frame_captions`, separated by commas) that add captions of their
-    own to those of any captioner; the captioner `paper` uses all three.
+    own to those of any captioner; the captioner `paper` uses all three. `attention` is a method of `fdvs.kernels` for
+    the captioner's model, and `attention_settings` its settings, NAME=VALUE with commas; empty: the model's own.
     """
 
     captioner: str = "builtin"
@@ -67,6 +68,8 @@ class CaptionSettings:
     detector_model: str = ""
     action_model: str = ""
     frame_caption_model: str = ""
+    attention: str = ""
+    attention_settings: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +190,10 @@ class Settings:
 def _content(stage: str, table: dict[str, Any]) -> dict[str, Any]:
     """What of one stage's settings shapes content."""
     left_out = set(_WHERE)
-    if stage == "captions" and not table["enrich"]:
-        left_out.add("enrich")
+    if stage == "captions":
+        # What is empty shapes nothing, and libraries that were built before it existed stay valid.
+        left_out |= {key for key in ("enrich", "attention", "attention_settings") if not table[key]}
+        table = {**table, "attention_settings": _without_folders(table["attention_settings"])}
     if stage in _OF_MODELS:
         backend, of_models = _OF_MODELS[stage]
         if table[backend] == "builtin" and not table.get("enrich"):
@@ -200,6 +205,12 @@ def _without_folder(value: Any) -> Any:
     """Of a model in a folder of this machine, only the folder's name."""
     is_path = isinstance(value, str) and value.startswith(("/", "./", "../", "~"))
     return Path(value).name if is_path else value
+
+
+def _without_folders(assignments: str) -> str:
+    """Of files named in `NAME=VALUE,…`, only their names: where they lie shapes nothing."""
+    pairs = [one.partition("=") for one in assignments.split(",")]
+    return ",".join(f"{name}{sign}{_without_folder(value)}" for name, sign, value in pairs)
 
 
 def settings_to_json(settings: Settings) -> dict[str, Any]:

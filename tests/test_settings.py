@@ -49,6 +49,8 @@ OTHER: dict[str, Any] = {
     "captions.detector_model": "a-detector",
     "captions.action_model": "a-classifier",
     "captions.frame_caption_model": "a-describer",
+    "captions.attention": "tca",
+    "captions.attention_settings": "window=64,dense_below=0",
     "story.writer": "auto",
     "story.writer_model": "a-model",
     "story.writer_url": "http://127.0.0.1:8000",
@@ -165,9 +167,16 @@ def test_a_build_without_models_has_the_hash_it_had_before_there_were_any() -> N
 
 def test_no_folder_of_this_machine_is_content() -> None:
     settings = dataclasses.replace(
-        WITH_MODELS, captions=dataclasses.replace(WITH_MODELS.captions, detector_model="/models/detector/tiny")
+        WITH_MODELS,
+        captions=dataclasses.replace(
+            WITH_MODELS.captions,
+            detector_model="/models/detector/tiny",
+            attention="tca",
+            attention_settings="window=64,budgets=/models/of/mine.json",
+        ),
     )
     assert settings.content()["captions"]["detector_model"] == "tiny"
+    assert settings.content()["captions"]["attention_settings"] == "window=64,budgets=mine.json"
 
 
 def test_hashes_are_equal_on_any_machine() -> None:

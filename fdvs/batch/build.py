@@ -19,6 +19,7 @@ from fdvs.batch.nursery import CLIENT
 from fdvs.batch.outside import text_warnings
 from fdvs.batch.report import BuildReport, StatusRow
 from fdvs.batch.worker import path_lock, record_failure
+from fdvs.captioners.attention import attention_of, check_attention
 from fdvs.errors import BackendUnavailableError, UnknownBackendError, UsageError
 from fdvs.media.discover import Found, discover
 from fdvs.records import State
@@ -49,6 +50,7 @@ def check_backends(settings: Settings) -> None:
     from fdvs.encoders import pictures, text
 
     check_captioner(settings.captions.captioner)
+    check_attention(settings.captions)
     if settings.story.writer not in WRITERS:
         raise UnknownBackendError("writer", settings.story.writer, list(WRITERS))
     _check_decoder(settings.run.decoder)
@@ -136,7 +138,8 @@ def build(
     mine = tuple(rows[str(one.path)] for one in found if str(one.path) in rows)
     seconds = time.monotonic() - started
     usage = usage_to_json(spent, seconds, settings.run) if spent else None
-    return BuildReport(mine, skipped, seconds, spent, usage)
+    attention = attention_of(settings.captions)
+    return BuildReport(mine, skipped, seconds, spent, usage, "" if attention is None else attention.words())
 
 
 @contextmanager

@@ -45,6 +45,7 @@ class BuildReport:
     """How a build or an import ended, one row per input path.
 
     `spent` and `usage` say what it asked of models, per video and in all; empty and None where it asked none.
+    `attention` says in words which sparse attention its captions are made with; empty: the model's own.
     """
 
     rows: tuple[StatusRow, ...]
@@ -52,6 +53,7 @@ class BuildReport:
     seconds: float
     spent: tuple[VideoCosts, ...] = ()
     usage: Mapping[str, Any] | None = None
+    attention: str = ""
 
     @property
     def done(self) -> int:
@@ -77,5 +79,6 @@ class BuildReport:
                 "skipped": self.skipped,
                 "seconds": round(self.seconds, 3),
                 **({"usage": dict(self.usage)} if self.usage is not None else {}),
+                **({"attention": self.attention} if self.attention else {}),
             },
         }

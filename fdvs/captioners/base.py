@@ -38,6 +38,9 @@ OVER_CHAT = frozenset({"openai", "vllm", "transformers"})
 ENRICHER = "fdvs.captioners.enrich:Enricher"
 """Made with (settings, settings hash) where `settings.enrich` names models whose captions are added."""
 
+ATTENTION = "fdvs.captioners.attention:check_attention"
+"""Its module knows what shapes captions where `settings.attention` names a method."""
+
 HEAVY = frozenset({"clip", "paper"})
 """Captioners that load models into the process; a build loads them once for all of its videos."""
 
@@ -131,6 +134,8 @@ def fingerprint(settings: CaptionSettings) -> str:
     """What shapes captions besides the settings: prompts, vocabularies. Empty where nothing does. A module says it by
     a function `fingerprint(settings)`; asking loads no model."""
     parts = [_fingerprint_of(BUILT_IN.get(settings.captioner, ""), settings)]
+    if settings.attention:
+        parts.append(_fingerprint_of(ATTENTION, settings))
     if enriches(settings):
         parts.append(_fingerprint_of(ENRICHER, settings))
     return "+".join(part for part in parts if part)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from fdvs.chat.base import ChatModel
 from fdvs.errors import UnknownBackendError
+
+if TYPE_CHECKING:
+    from fdvs.kernels.choice import AttentionChoice
 
 FramesAs = Literal["auto", "video", "images"]
 
@@ -25,7 +28,7 @@ IN_PROCESS = frozenset({"vllm", "transformers"})
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """How requests are carried out; shapes no content but `frames_as`.
+    """How requests are carried out; shapes no content but by `frames_as` and `attention`.
 
     Attributes:
         requests: in flight at once.
@@ -33,6 +36,7 @@ class Serving:
         retries: attempts after the first one, on what may pass by itself.
         slots: a file whose byte ranges bound `requests` over all processes that use it; None: this process alone.
         frames_as: `video` or `images`, or `auto`: what the model takes, video first.
+        attention: sparse attention for a model in this process; None: its own. A server has its own in any case.
     """
 
     requests: int = 32
@@ -40,6 +44,7 @@ class Serving:
     retries: int = 6
     slots: Path | None = None
     frames_as: FramesAs = "auto"
+    attention: AttentionChoice | None = None
 
 
 def open_chat(name: str, model: str, where: str, serving: Serving | None = None) -> ChatModel:

@@ -1,6 +1,7 @@
 """Any vision-language or language model of transformers, in this process, several requests at a time (`transformers`).
 
-Models load by their type; which attention they use, or whether some of their layers use none, is left to them.
+Models load by their type; which attention they use, or whether some of their layers use none, is left to them, unless
+a sparse one is asked for.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fdvs.chat.base import ChatReply, ChatRequest, Finish, Frames, Usage
 from fdvs.chat.batching import BatchedChat, OutOfRoomError, failed
@@ -20,6 +21,9 @@ from fdvs.chat.registry import Serving
 from fdvs.chat.templates import has_place_for_video, messages, takes_system
 from fdvs.encoders._local_models import device, loading, require
 from fdvs.errors import BackendUnavailableError, FdvsError, UsageError
+
+if TYPE_CHECKING:
+    from fdvs.kernels.choice import AttentionChoice
 
 _log = logging.getLogger(__name__)
 BATCH_ON_GPU = 16
@@ -35,10 +39,11 @@ class TransformersChat(BatchedChat):
     Attributes:
         frames_as: how frames reach the model: `video`, `images`, or `none` for one that only reads text.
         num_apart: requests that were answered alone since their pictures did not fit into one batch.
+        notes: lines for people: which layers attend by which method.
 
     Raises:
         BackendUnavailableError: the packages are missing, the model is not here as safetensors, is of an unknown type,
-            or has no chat template.
+            or has no chat template, or none of its layers can attend by the method that is asked for.
         UsageError: `serving.frames_as` is `video` for a model that takes none.
     """
 
@@ -50,6 +55,7 @@ class TransformersChat(BatchedChat):
         label, folder = named_model(model, where)
         refuse_own_code(label, folder, transformers.CONFIG_MAPPING)
         self._device = device(self._torch)
+        self._plug: Any = None
         dtype = self._torch.bfloat16 if self._device == "cuda" else self._torch.float32
         options = {"local_files_only": True, "trust_remote_code": False}
         with loading(label), _named_packages(label):
@@ -72,6 +78,7 @@ class TransformersChat(BatchedChat):
         self.frames_as = self._choose_frames_as(serving.frames_as, label) if sees else "none"
         limit = BATCH_ON_GPU if self._device == "cuda" else BATCH_ON_CPU
         self.num_apart = 0
+        self.notes = () if serving.attention is None else (self._attend_by(serving.attention),)
         context = int(getattr(config.get_text_config(), "max_position_embeddings", 0) or 0)
         super().__init__(label, min(limit, serving.requests), context)
 
@@ -86,6 +93,14 @@ class TransformersChat(BatchedChat):
         if wanted == "video" and not takes_video:
             raise UsageError(f"{label} takes no video; leave frames_as at auto, or set it to images")
         return "video" if takes_video and wanted != "images" else "images"
+
+    def _attend_by(self, choice: AttentionChoice) -> str:
+        """Puts a method into the network, for as long as it is there; says which layers it serves."""
+        from fdvs.kernels.plugs.transformers import enable
+
+        settings: dict[str, Any] = {**dict(choice.settings), "dense_below": choice.dense_below, "sinks": choice.sinks}
+        self._plug = enable(self.network, choice.method, **settings)
+        return f"attention {choice.words()} {self._plug.words()}; prompts below {choice.dense_below} tokens are dense"
 
     def _render(self, conversation: Sequence[Mapping[str, Any]]) -> str:
         extra = {"enable_thinking": False} if "enable_thinking" in self._template else {}
@@ -164,7 +179,9 @@ class TransformersChat(BatchedChat):
         return ChatReply(text, Finish.STOP if has_ended else Finish.LENGTH, usage=usage)
 
     def release(self) -> None:
-        self.network = None
+        if self._plug is not None:
+            self._plug.disable()
+        self.network = self._plug = None
         if self._device == "cuda":
             self._torch.cuda.empty_cache()
 

@@ -48,6 +48,14 @@ def build(
     enrich: Annotated[
         str | None, typer.Option(help="Add captions of: objects, action, frame_captions (with commas).")
     ] = None,
+    attention: Annotated[
+        str | None,
+        typer.Option(metavar="METHOD", help="Sparse attention of the captioner transformers: tca, cca, dga, lca, …"),
+    ] = None,
+    attention_set: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A setting of that method, or dense_below, sinks; may be repeated."),
+    ] = None,
     writer: WriterOption = None,
     writer_model: WriterModelOption = None,
     writer_url: WriterUrlOption = None,
@@ -92,6 +100,8 @@ def build(
                 "captioner_url": captioner_url,
                 "enrich": enrich,
                 "screen_text": screen_text,
+                "attention": attention,
+                "attention_settings": ",".join(attention_set) if attention_set else None,
             },
             "story": {
                 "writer": writer,
@@ -160,6 +170,8 @@ def _print_report(report: BuildReport, library: Library, *, dry_run: bool, until
     )
     for line in cost_table(report.spent, library.settings.run, report.seconds):
         typer.echo(line)
+    if report.attention:
+        typer.echo(f"Captions with attention: {report.attention}")
     typer.echo(f"Library: {library.path}")
     if until == "story" and report.done:
         _print_first_lines(library, report)

@@ -17,8 +17,9 @@ import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from fdvs.captioners.attention import attention_of
 from fdvs.captioners.base import HEAVY, captioner, enricher, enriches
 from fdvs.chat.base import ChatModel
 from fdvs.chat.registry import IN_PROCESS, Serving, open_chat
@@ -26,6 +27,9 @@ from fdvs.errors import FdvsError
 from fdvs.hosting import wire
 from fdvs.hosting.batches import CaptionBatches
 from fdvs.settings import Settings, settings_from_json
+
+if TYPE_CHECKING:
+    from fdvs.kernels.choice import AttentionChoice
 
 CAPTIONER, ENRICHER, WRITER = "captioner", "enricher", "writer"
 BACKLOG = 64
@@ -45,7 +49,7 @@ def roles_of(settings: Settings) -> tuple[str, ...]:
 
 
 class HostedModels:
-    """The models of `roles_of(settings)`, loaded; one that captions and writes is loaded once.
+    """The models of `roles_of(settings)`, loaded; one that captions and writes with one attention is loaded once.
 
     Raises:
         FdvsError: one of them cannot be loaded; the message says what to do.
@@ -53,26 +57,32 @@ class HostedModels:
 
     def __init__(self, settings: Settings, settings_hash: str) -> None:
         self._settings, self._hash = settings, settings_hash
-        self._chats: dict[tuple[str, str], ChatModel] = {}
+        self._chats: dict[tuple[str, str, AttentionChoice | None], ChatModel] = {}
         self._served = {role: self._load(role) for role in roles_of(settings)}
 
     def _load(self, role: str) -> tuple[dict[str, Any], Answer]:
         captions, story = self._settings.captions, self._settings.story
         if role == WRITER:
-            return _over_chat(self._chat(story.writer, story.writer_model, story.writer_url))
+            return _over_chat(self._chat(story.writer, story.writer_model, story.writer_url, None))
         if role == ENRICHER:
             return _over_captioner(CaptionBatches(enricher(captions, self._hash), self._hash))
         if captions.captioner in HEAVY:
             return _over_captioner(CaptionBatches(captioner(captions, self._hash), self._hash))
-        return _over_chat(self._chat(captions.captioner, captions.captioner_model, captions.captioner_url))
+        attention = attention_of(captions)
+        return _over_chat(self._chat(captions.captioner, captions.captioner_model, captions.captioner_url, attention))
 
-    def _chat(self, name: str, model: str, where: str) -> ChatModel:
-        key = (name, where or model)
+    def _chat(self, name: str, model: str, where: str, attention: AttentionChoice | None) -> ChatModel:
+        key = (name, where or model, attention)
         if key not in self._chats:
             run, captions = self._settings.run, self._settings.captions
-            serving = Serving(requests=run.requests, frames_as=captions.frames_as)
+            serving = Serving(requests=run.requests, frames_as=captions.frames_as, attention=attention)
             self._chats[key] = open_chat(name, model, where, serving)
         return self._chats[key]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines for people about what was loaded."""
+        return tuple(line for chat in self._chats.values() for line in getattr(chat, "notes", ()))
 
     def hello(self, role: str) -> dict[str, Any]:
         """What a client needs to know of a model."""
@@ -177,7 +187,7 @@ def main() -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
             listener.bind(str(Path(sys.argv[1])))
             listener.listen(BACKLOG)
-            _tell(told, {"ready": True})
+            _tell(told, {"ready": True, "notes": models.notes})
             serve(listener, models)
 
 

@@ -47,7 +47,8 @@ def hosted(settings: Settings, settings_hash: str, note: Callable[[str], None]) 
         )
         try:
             note(f"loading the model of the {' and the '.join(roles)}")
-            _await_ready(process, settings, settings_hash, errors)
+            for line in _await_ready(process, settings, settings_hash, errors):
+                note(line)
             yield path
         finally:
             with contextlib.suppress(ProcessLookupError):
@@ -60,7 +61,10 @@ def hosted(settings: Settings, settings_hash: str, note: Callable[[str], None]) 
             process.stdout.close()
 
 
-def _await_ready(process: subprocess.Popen[str], settings: Settings, settings_hash: str, errors: IO[bytes]) -> None:
+def _await_ready(
+    process: subprocess.Popen[str], settings: Settings, settings_hash: str, errors: IO[bytes]
+) -> list[str]:
+    """Lines for people about what was loaded."""
     assert process.stdin is not None
     assert process.stdout is not None
     with contextlib.suppress(BrokenPipeError):  # one that ended at once is told apart below
@@ -69,7 +73,7 @@ def _await_ready(process: subprocess.Popen[str], settings: Settings, settings_ha
     line = process.stdout.readline()
     told = json.loads(line) if line.endswith("\n") else {}
     if told.get("ready"):
-        return
+        return [str(line) for line in told.get("notes", ())]
     raise BackendUnavailableError(told.get("error") or _sudden_end(process, errors))
 
 

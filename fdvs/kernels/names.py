@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from importlib import import_module
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
-from fdvs.errors import BackendUnavailableError, UnknownBackendError
+from fdvs.errors import BackendUnavailableError, UnknownBackendError, UsageError
 
 if TYPE_CHECKING:
     from fdvs.kernels.methods.base import Method
@@ -49,6 +50,9 @@ def open_method(name: str, **settings: Any) -> Method:
         if error.name != "torch":
             raise
         raise BackendUnavailableError("attention methods need torch: pip install 'fdvs[models]'") from error
+    known = list(signature(found).parameters)
+    if unknown := sorted(settings.keys() - set(known)):
+        raise UsageError(f"{name} has no setting {unknown[0]}; known: {', '.join(known) or 'none'}")
     method: Method = found(**settings)
     return method
 

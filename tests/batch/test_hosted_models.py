@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from fdvs import Library
-from fdvs.chat.registry import open_chat
+from fdvs.chat.registry import Serving, open_chat
 from fdvs.errors import BackendUnavailableError
+from fdvs.kernels.choice import choice_of
 from fdvs.prompts.captions import caption_request
 from fdvs.records import CaptionKind
 from fdvs.store.kept_pictures import KeptPictures
 from tests.batch.commands import children, is_alive, render_film, wait_until
+from tests.cli.commands import done, story_of
 from tests.conftest import TinyModel
 
 pytestmark = pytest.mark.model
@@ -86,6 +88,38 @@ def test_one_process_holds_the_model_and_says_what_the_model_says(
     told = json.dumps(record.settings)
     assert str(folder) not in told
     assert f"{folder.name}@" in told
+
+
+def test_captions_with_another_attention_are_other_captions(films: Path, tiny_model: TinyModel, tmp_path: Path) -> None:
+    folder = tiny_model("qwen3_vl")
+    path, library = films / "0.mp4", tmp_path / "library"
+    common: list[str | Path] = ["build", path, "-L", library, "--captioner", "transformers"]
+    common += ["--captioner-model", folder, *(word for one in SMALL for word in ("--set", one))]
+    choice = ["window=4", "block=4", "share=0.25", "dense_below=0", "sinks=0", "keep_text=false"]
+    sparse = ["--attention", "tca", *(word for one in choice for word in ("--attention-set", one))]
+    ended = done(*common, *sparse)
+    assert "attention tca (block=4, " in ended.err
+    assert "in 4 layers (gather)" in ended.err
+    assert "Captions with attention: tca (block=4, " in ended.out
+    record = story_of(library, path.name)
+    assert record["settings"]["captions"]["attention"] == "tca"
+    assert "1 done already" in done(*common, *sparse, "--dry-run").out
+    assert "1 to build" in done(*common, *sparse[:-2], "--dry-run").out
+    assert "1 to build" in done(*common, "--dry-run").out
+
+    with Library(library) as built:
+        told = next(row for row in built._store.told_clips(record["video"]["id"]))
+    assert told.selection is not None
+    pictures = KeptPictures(library, 64).get(told.clip.id, told.selection.kept_ms)
+    assert pictures
+    replies = []
+    for attention in (choice_of("tca", choice), None):
+        chat = open_chat("transformers", "tiny", f"file:{folder}", Serving(attention=attention))
+        replies += [" ".join(reply.text.split()) for reply in chat.chat([caption_request(pictures, 8)])]
+        chat.close()
+    written = next(one for one in record["captions"] if one["clip_id"] == told.clip.id and one["kind"] == "visual")
+    assert written["text"] in replies[0]
+    assert replies[1] != replies[0]
 
 
 def test_a_model_that_cannot_be_loaded_is_said_before_anything_is_begun(films: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from fdvs.kernels.plugs.transformers.cache import planned_layer
 from fdvs.kernels.plugs.transformers.layouts import Tokens, kinds_of, layout_of, places_of
 from fdvs.kernels.plugs.transformers.padding import Stretch, stretches
 from fdvs.kernels.plugs.transformers.report import LayerReport
-from fdvs.kernels.plugs.transformers.towers import LeftLayer, Tower
+from fdvs.kernels.plugs.transformers.towers import LeftLayer, Tower, said_of
 from fdvs.kernels.rotary import Rotation
 
 if TYPE_CHECKING:
@@ -157,6 +157,11 @@ class Plug:
     def report(self) -> list[LayerReport]:
         """What each served layer kept of the latest batch of prompts; empty before the first one."""
         return [one.record.report() for one in self._planners.values() if not one.record.is_empty]
+
+    def words(self) -> str:
+        """For people: which layers are served by which back end, and which are not."""
+        left = f", not in {said_of(self.left_layers)}" if self.left_layers else ""
+        return f"in {len(self.served_layers)} layers ({self.backend}){left}"
 
     # ---- during a forward pass --------------------------------------------------------------------------------------
 
