@@ -20,6 +20,7 @@ from fdvs.cli import (
     export,
     forget,
     importing,
+    kernels_bench,
     models,
     redundancy,
     relink,
@@ -99,6 +100,12 @@ _models = typer.Typer(
 _models.command("list")(_guarded(models.list_models))
 _models.command("get")(_guarded(models.get_models))
 app.add_typer(_models)
+
+_kernels = typer.Typer(
+    name="kernels", help="Sparse attention on this machine: speed.", no_args_is_help=True, rich_markup_mode=None
+)
+_kernels.command("bench")(_guarded(kernels_bench.bench))
+app.add_typer(_kernels)
 
 
 def _version(shown: bool) -> None:
