@@ -10,14 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fdvs.kernels.choice import DENSE_BELOW
 from fdvs.kernels.methods.base import Method, Prompt
 from fdvs.kernels.names import open_ops
 from fdvs.kernels.plans import Attended, Plan, dense_plan
-
-DENSE_BELOW_TOKENS = 16_384
-"""Prompts shorter than this are not worth planning for: they are attended to densely. OUR choice, not yet a measured
-one: it is where published figures expect planning to pay for itself on a GPU (papers: 16K to 32K). `fdvs kernels bench`
-measures where it does on a given machine."""
 
 _log = logging.getLogger(__name__)
 
@@ -84,7 +80,7 @@ class Planned(NamedTuple):
     reason: str
 
 
-def plan_unless_short(method: Method, prompt: Prompt, *, dense_below: int = DENSE_BELOW_TOKENS) -> Planned:
+def plan_unless_short(method: Method, prompt: Prompt, *, dense_below: int = DENSE_BELOW) -> Planned:
     """The method's plan; for prompts of fewer than `dense_below` tokens causal attention over everything.
 
     The length counts all tokens up to the newest one, so that a prompt in chunks begins densely.

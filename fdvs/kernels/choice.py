@@ -14,9 +14,10 @@ from typing import Any
 from fdvs.errors import UnknownBackendError, UsageError
 from fdvs.kernels.names import METHODS
 
-DENSE_BELOW = 2048
-"""Prompts of fewer tokens are computed as they always were: planning costs time there and leaves nothing out. Our
-choice; where the border lies on a machine is for `fdvs kernels bench` to say."""
+DENSE_BELOW = 8192
+"""Prompts of fewer tokens are computed as they always were. Our choice, and no measured one: published figures of sparse
+prefill on GPUs begin to pay between 4K and 32K tokens. Where the border lies on a machine is for `fdvs kernels bench` to
+say."""
 
 SINKS = 4
 """First tokens that are always seen as they are. Our choice; the papers name no number for these methods."""
