@@ -91,31 +91,29 @@ def num_pairs(plan: Plan, num_keys: int, batch: int, heads_q: int, heads_k: int)
 
 
 def _tile_pairs(plan: Plan, num_keys: int, batch: int, heads_q: int, heads_k: int) -> int:
+    """Pairs of kept tiles, less the pooled entries that they hide. One pass over query tiles, all keys at once."""
     tiles = plan.tiles
     assert tiles is not None
     device = tiles.keep.device
     order = torch.arange(num_keys, device=device) if tiles.k_order is None else tiles.k_order
     rows = torch.arange(len(plan.q_positions), device=device) if tiles.q_order is None else tiles.q_order
-    limits = torch.minimum(plan.band_start, plan.q_positions + 1).expand(batch, heads_k, -1)
-    heads = tiles.keep.shape[1]
-    total = 0
-    for tile in range(tiles.keep.shape[2]):
-        of_tile = rows[tile * tiles.block_q : (tile + 1) * tiles.block_q]
-        sorted_limits = limits[..., of_tile]
-        for column in range(tiles.keep.shape[3]):
-            kept = tiles.keep[:, :, tile, column]
-            if not kept.any():
-                continue
-            positions = order[column * tiles.block_k : (column + 1) * tiles.block_k].sort().values
-            per_head = torch.searchsorted(positions, sorted_limits.contiguous()).sum(-1)
-            per_list = per_head.repeat_interleave(heads // heads_k, dim=1)
-            total += int((per_list * kept).sum()) * (heads_q // heads)
-            if plan.is_remainder and plan.pooled is not None:
-                hidden = plan.pooled.last[:, :, column, None] < plan.band_start.expand(batch, heads_k, -1)[..., of_tile]
-                total -= int((hidden.sum(-1).repeat_interleave(heads // heads_k, dim=1) * kept).sum()) * (
-                    heads_q // heads
-                )
-    return total
+    spare = tiles.keep.shape[3] * tiles.block_k - num_keys
+    of_column = (
+        torch.nn.functional.pad(order, (0, spare), value=NEVER).unflatten(0, (-1, tiles.block_k)).sort(-1).values
+    )
+    start = plan.band_start.expand(batch, heads_k, -1)
+    limits = torch.minimum(start, plan.q_positions + 1)
+    lists = tiles.keep.shape[1]
+    total = torch.zeros((), dtype=torch.int64, device=device)
+    for tile, of_tile in enumerate(rows.split(tiles.block_q)):
+        kept = tiles.keep[:, :, tile]
+        columns = kept.flatten(0, 1).any(0).nonzero()[:, 0]
+        wanted = limits[..., of_tile].flatten().expand(len(columns), -1).contiguous()
+        pairs = torch.searchsorted(of_column[columns], wanted).unflatten(-1, (batch, heads_k, -1)).sum(-1)
+        if plan.is_remainder and plan.pooled is not None:
+            pairs -= (plan.pooled.last[..., columns, None] < start[..., None, of_tile]).sum(-1).movedim(-1, 0)
+        total += (pairs.movedim(0, -1).repeat_interleave(lists // heads_k, dim=1) * kept[..., columns]).sum()
+    return int(total) * (heads_q // lists)
 
 
 def retained_mass(q: Tensor, k: Tensor, plan: Plan, *, scale: float | None = None, max_rows: int = 64) -> float:

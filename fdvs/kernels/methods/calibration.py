@@ -15,7 +15,7 @@ from fdvs.kernels.methods.budgets import Budgets, HeadBudget, log_gaussian
 from fdvs.kernels.methods.selection import Selection, with_exact
 
 ROWS_AT_ONCE = 8
-"""Queries whose dense weights are held at a time: at 128K tokens and 28 heads 120 MB, and twice that on the way there."""
+"""Queries whose dense weights are held at a time: at 128K tokens and 28 heads 120 MB, and twice that in between."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,10 +129,18 @@ def positions_before(chosen: Tensor, end: int) -> Tensor:
     return positions_of(chosen[..., : max(end, 0)])
 
 
-def smallest_set(scores: Tensor, mass: float) -> Tensor:
-    """`[B, H, T]` bool: the fewest tokens whose scores add up to `mass` of all; of equal scores the earlier first."""
-    ordered = scores.sort(dim=-1, descending=True, stable=True)
-    before = ordered.values.cumsum(-1, dtype=torch.float64) - ordered.values
-    wanted = mass * ordered.values.sum(-1, keepdim=True, dtype=torch.float64)
-    is_needed = (before < wanted) if mass < 1 else torch.ones_like(scores, dtype=torch.bool)
-    return torch.zeros_like(is_needed).scatter_(-1, ordered.indices, is_needed)
+def smallest_set(scores: Tensor, mass: float, forced: Tensor | None = None) -> Tensor:
+    """`[…, T]` bool: the fewest of the last dimension whose scores add up to `mass` of all.
+
+    Args:
+        scores: `[…, T]`, at least 0. Of equal ones the earlier is taken.
+        mass: in 0…1; 1 takes all.
+        forced: `[…, T]` bool, what is taken in any case; its scores count. None: nothing.
+    """
+    forced = torch.zeros_like(scores, dtype=torch.bool) if forced is None else forced.expand_as(scores)
+    order = scores.masked_fill(forced, torch.inf).sort(dim=-1, descending=True, stable=True).indices
+    ordered = scores.gather(-1, order).to(torch.float64)
+    before = ordered.cumsum(-1) - ordered
+    wanted = mass * ordered.sum(-1, keepdim=True)
+    is_needed = (before < wanted) if mass < 1 else torch.ones_like(forced)
+    return torch.zeros_like(forced).scatter_(-1, order, is_needed) | forced
