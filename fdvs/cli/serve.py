@@ -6,13 +6,20 @@ import os
 import secrets
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from fdvs.cli.common import Terminated, note
 from fdvs.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from fdvs.kernels.plugs.vllm.asked import Asked
+    from fdvs.kernels.plugs.vllm.proof import Seen
+
+Decode = Literal["dense", "reduced"]
 
 
 def serve(
@@ -37,6 +44,17 @@ def serve(
     ] = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds until it must be ready.")] = 900.0,
     log: Annotated[Path | None, typer.Option(help="File for what the server prints; without one, a new one.")] = None,
+    attention: Annotated[
+        str,
+        typer.Option(metavar="METHOD", help="Sparse attention to prompts: tca, cca, dga, lca, …; empty: vLLM's own."),
+    ] = "",
+    attention_set: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A setting of the method, or dense_below, sinks; repeatable."),
+    ] = None,
+    attention_decode: Annotated[
+        Decode, typer.Option(help="What a token being written attends to: all, or what the method keeps.")
+    ] = "dense",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the command that would be run.")] = False,
 ) -> int:
     """Serve a model to fdvs build and fdvs ask.
@@ -46,7 +64,17 @@ def serve(
     import shlex
 
     from fdvs.chat.local import find_model
-    from fdvs.serving.command import ServeOptions, base_url, check, command_line, environment, line_to_use
+    from fdvs.kernels.choice import choice_of
+    from fdvs.serving.attention import attention_to_ask_for, prove, reported
+    from fdvs.serving.command import (
+        ServeOptions,
+        base_url,
+        check,
+        command_line,
+        environment,
+        line_to_use,
+        longest_request,
+    )
     from fdvs.serving.installed import installed_vllm
     from fdvs.serving.model import served_model
     from fdvs.serving.server import Server, check_port, free_port
@@ -58,11 +86,20 @@ def serve(
     vllm = installed_vllm()
     if port:
         check_port(host, port)
-    options = ServeOptions(host, port or free_port(host), max_model_len, max_num_seqs, gpu_memory, options.extra)
+    longest = longest_request(served, options)
+    asked = None
+    if attention:
+        choice = choice_of(attention, attention_set or [])
+        asked = attention_to_ask_for(choice, attention_decode, vllm.version, longest)
+    elif attention_set:
+        raise UsageError("--attention-set is a setting of --attention METHOD, which is missing")
+    port = port or free_port(host)
+    options = ServeOptions(host, port, max_model_len, max_num_seqs, gpu_memory, options.extra, asked)
     command = command_line(vllm, served, options)
     if dry_run:
         shown = environment(vllm, options, "...", {})
-        typer.echo(" ".join([*(f"{name}={value}" for name, value in shown.items()), shlex.join(command)]))
+        assigned = (f"{name}={shlex.quote(value)}" for name, value in shown.items())
+        typer.echo(" ".join([*assigned, shlex.join(command)]))
         return 0
 
     key = _key_in(api_key_file) if api_key_file else secrets.token_urlsafe(32)
@@ -70,20 +107,35 @@ def serve(
     hardware = "CPU" if vllm.is_cpu else "GPU"
     note(f"starting vLLM {vllm.version} ({hardware}) with {served.name} at {base_url(options)}; its log: {path}")
     start = time.monotonic()
-    try:
-        with Server(command, environment(vllm, options, key, os.environ), path, base_url(options)) as server:
-            server.wait_until_ready(served.name, key, timeout, note)
-            note(f"ready after {time.monotonic() - start:.0f} s; Ctrl-C ends it. To use it:")
-            typer.echo(line_to_use(served, options, key, api_key_file))
-            server.wait()
-    except KeyboardInterrupt:
-        return _ended(130)
-    except Terminated:
-        return _ended(143)
+    with reported(asked) as reporting:
+        options = replace(options, attention=reporting)
+        try:
+            with Server(command, environment(vllm, options, key, os.environ), path, base_url(options)) as server:
+                server.wait_until_ready(served.name, key, timeout, note)
+                if reporting:
+                    note(_proven(prove(server.url, key, served.name, reporting), reporting))
+                note(f"ready after {time.monotonic() - start:.0f} s; Ctrl-C ends it. To use it:")
+                typer.echo(line_to_use(served, options, key, api_key_file))
+                server.wait()
+        except KeyboardInterrupt:
+            return _ended(130, reporting)
+        except Terminated:
+            return _ended(143, reporting)
     raise AssertionError("a server that runs is waited for")
 
 
-def _ended(code: int) -> int:
+def _proven(seen: Seen, asked: Asked) -> str:
+    from fdvs.serving.attention import length_of_proof
+
+    tokens = length_of_proof(asked.choice)
+    return f"attention: {asked.choice.words()} attends in {seen.told()} for a prompt of {tokens} tokens"
+
+
+def _ended(code: int, asked: Asked | None) -> int:
+    if asked:
+        from fdvs.serving.attention import summary
+
+        note(f"attention: {summary(asked)}")
     note("fdvs: the server has ended")
     return code
 

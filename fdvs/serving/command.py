@@ -9,10 +9,14 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fdvs.errors import UsageError
 from fdvs.serving.installed import Vllm
 from fdvs.serving.model import ServedModel
+
+if TYPE_CHECKING:
+    from fdvs.kernels.plugs.vllm.asked import Asked
 
 MAX_CONTEXT_TOKENS = 16384
 """Tokens of request and reply together, unless more is asked for: a clip, a scene or a question needs far fewer, and
@@ -22,6 +26,9 @@ PICTURES_PER_REQUEST = 64
 SEQUENCES_ON_GPU = 64
 SEQUENCES_ON_CPU = 4
 CPU_CACHE_GIB = 4
+
+ATTENTION = "FDVS_ATTENTION"
+"""Variable in which the plug-in of vLLM finds what it is asked for: `fdvs.kernels.plugs.vllm.asked.VARIABLE`."""
 
 # Ours to set: who may connect, with which key, and the name that requests use.
 _RESERVED = ("--host", "--port", "--api-key", "--served-model-name", "--model", "--uds", "--root-path", "--grpc")
@@ -38,6 +45,7 @@ class ServeOptions:
         max_num_seqs: requests computed at once; 0: what suits the hardware.
         gpu_memory: part of the GPU's memory (on a CPU build: of the machine's) it takes, 0..1; 0: vLLM's own choice.
         extra: further options of vLLM, which win over ours.
+        attention: sparse attention in place of vLLM's own; None: vLLM's own.
     """
 
     host: str = "127.0.0.1"
@@ -46,6 +54,7 @@ class ServeOptions:
     max_num_seqs: int = 0
     gpu_memory: float = 0.0
     extra: tuple[str, ...] = ()
+    attention: Asked | None = None
 
 
 def check(options: ServeOptions) -> None:
@@ -86,13 +95,12 @@ def _who_and_where(model: ServedModel, options: ServeOptions) -> list[str]:
 
 def _for_stories(vllm: Vllm, model: ServedModel, options: ServeOptions) -> list[str]:
     """Settings that suit this work; docs/serving.md says why each. What an older vLLM lacks is left out."""
-    longest = options.max_model_len or min(MAX_CONTEXT_TOKENS, model.context_tokens or MAX_CONTEXT_TOKENS)
+    longest = longest_request(model, options)
     at_once = options.max_num_seqs or (SEQUENCES_ON_CPU if vllm.is_cpu else SEQUENCES_ON_GPU)
     wanted: list[tuple[str, str | None]] = [
         ("--max-model-len", str(longest)),
         ("--max-num-seqs", str(at_once)),
-        ("--enable-prefix-caching", None),  # a video that was seen is not computed again for the next question
-        ("--enable-chunked-prefill", None),  # a long video does not hold up the replies of others
+        *(_for_attention(vllm, longest, at_once) if options.attention else _for_reuse()),
         ("--generation-config", "vllm"),  # the model's own sampling defaults would make replies differ
         ("--seed", "0"),
         ("--enable-prompt-tokens-details", None),  # says how much of a request was in the cache
@@ -109,6 +117,28 @@ def _for_stories(vllm: Vllm, model: ServedModel, options: ServeOptions) -> list[
     if vllm.is_cpu:
         wanted.append(("--enforce-eager", None))
     return [word for option, value in wanted if vllm.knows(option) for word in (option, value) if word is not None]
+
+
+def longest_request(model: ServedModel, options: ServeOptions) -> int:
+    """Tokens of request and reply together that the server will take."""
+    return options.max_model_len or min(MAX_CONTEXT_TOKENS, model.context_tokens or MAX_CONTEXT_TOKENS)
+
+
+def _for_reuse() -> list[tuple[str, str | None]]:
+    return [
+        ("--enable-prefix-caching", None),  # a video that was seen is not computed again for the next question
+        ("--enable-chunked-prefill", None),  # a long video does not hold up the replies of others
+    ]
+
+
+def _for_attention(vllm: Vllm, longest: int, at_once: int) -> list[tuple[str, str | None]]:
+    """What planned attention asks of vLLM: each prompt whole, and nothing of one in another."""
+    whole: list[tuple[str, str | None]] = [
+        ("--no-enable-prefix-caching", None),
+        ("--no-enable-chunked-prefill", None),
+        ("--max-num-batched-tokens", str(max(longest, at_once))),
+    ]
+    return whole if vllm.is_cpu else [*whole, ("--attention-backend", "CUSTOM")]
 
 
 def environment(vllm: Vllm, options: ServeOptions, key: str, outer: Mapping[str, str]) -> dict[str, str]:
@@ -128,8 +158,10 @@ def environment(vllm: Vllm, options: ServeOptions, key: str, outer: Mapping[str,
         if not options.gpu_memory:
             # Its default is most of the machine's memory, which is rarely free.
             suggested["VLLM_CPU_KVCACHE_SPACE"] = str(CPU_CACHE_GIB)
-    # A key of somebody else's server has no business in ours.
-    kept = {name: value for name, value in outer.items() if name != "OPENAI_API_KEY"}
+    if options.attention:
+        ours[ATTENTION] = options.attention.to_json()
+    # A key of somebody else's server has no business in ours, and attention is what the command line says.
+    kept = {name: value for name, value in outer.items() if name not in {"OPENAI_API_KEY", ATTENTION}}
     return suggested | kept | ours
 
 

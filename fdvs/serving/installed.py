@@ -39,8 +39,9 @@ class Vllm:
         return ["-m", "vllm.entrypoints.cli.main", "serve"]
 
     def knows(self, option: str) -> bool:
-        """Whether it takes `--option`."""
-        return option.removeprefix("--") in self.options
+        """Whether it takes `--option`. What can be turned on can be turned off: `--no-option`."""
+        name = option.removeprefix("--")
+        return name in self.options or name.removeprefix("no-") in self.options
 
 
 def installed_vllm() -> Vllm:

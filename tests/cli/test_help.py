@@ -41,7 +41,7 @@ CONTRACT = {
     "export": ["--all", "--format", "-o"],
     "forget": [],
     "relink": [],
-    "serve": ["--port", "--host", "--max-model-len", "--api-key-file", "--served-name", "--timeout", "--dry-run"],
+    "serve": ["--port", "--host", "--max-model-len", "--api-key-file", "--served-name", "--timeout", "--attention", "--dry-run"],
     "doctor": ["--json"],
     "demo": [],
     "models list": ["--json"],

@@ -17,7 +17,8 @@ FAKE = Path(__file__).parent / "fake_api_server.py"
 # What vLLM 0.32 declares, in its two ways.
 ENGINE_OPTIONS = (
     "max-model-len", "max-num-seqs", "enable-prefix-caching", "enable-chunked-prefill", "generation-config", "seed",
-    "limit-mm-per-prompt", "mm-processor-cache-gb", "gpu-memory-utilization", "enforce-eager",
+    "limit-mm-per-prompt", "mm-processor-cache-gb", "gpu-memory-utilization", "enforce-eager", "attention-backend",
+    "max-num-batched-tokens",
 )  # fmt: skip
 FRONTEND_FIELDS = ("trust_request_mm_kwargs", "enable_prompt_tokens_details", "disable_uvicorn_access_log")
 
