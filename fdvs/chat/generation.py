@@ -35,7 +35,7 @@ def generate(
     """
     import torch
 
-    inputs = {key: _placed(value, network) for key, value in batch.items()}
+    inputs = {key: placed(value, network) for key, value in batch.items()}
     start = inputs["input_ids"].shape[1]
     budgets = torch.tensor([row.max_tokens for row in rows], device=network.device)
 
@@ -56,7 +56,7 @@ def generate(
     return [_cut(tokens[: row.max_tokens], eos) for tokens, row in zip(replies, rows, strict=True)]
 
 
-def _placed(value: Any, network: Any) -> Any:
+def placed(value: Any, network: Any) -> Any:
     """A tensor where the model is; pictures in the model's precision."""
     import torch
 

@@ -78,7 +78,7 @@ class TransformersChat(BatchedChat):
         self.frames_as = self._choose_frames_as(serving.frames_as, label) if sees else "none"
         limit = BATCH_ON_GPU if self._device == "cuda" else BATCH_ON_CPU
         self.num_apart = 0
-        self.notes = () if serving.attention is None else (self._attend_by(serving.attention),)
+        self.notes = () if serving.attention is None else (self._attend_by(serving.attention, label),)
         context = int(getattr(config.get_text_config(), "max_position_embeddings", 0) or 0)
         super().__init__(label, min(limit, serving.requests), context)
 
@@ -94,11 +94,14 @@ class TransformersChat(BatchedChat):
             raise UsageError(f"{label} takes no video; leave frames_as at auto, or set it to images")
         return "video" if takes_video and wanted != "images" else "images"
 
-    def _attend_by(self, choice: AttentionChoice) -> str:
+    def _attend_by(self, choice: AttentionChoice, label: str) -> str:
         """Puts a method into the network, for as long as it is there; says which layers it serves."""
+        from fdvs.kernels.methods.budget_file import read_budgets
         from fdvs.kernels.plugs.transformers import enable
 
         settings: dict[str, Any] = {**dict(choice.settings), "dense_below": choice.dense_below, "sinks": choice.sinks}
+        if "budgets" in settings:  # read here, where the model's name is known: those of another model are refused
+            settings["budgets"] = read_budgets(settings["budgets"], model=label)
         self._plug = enable(self.network, choice.method, **settings)
         return f"attention {choice.words()} {self._plug.words()}; prompts below {choice.dense_below} tokens are dense"
 

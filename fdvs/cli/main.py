@@ -21,6 +21,7 @@ from fdvs.cli import (
     forget,
     importing,
     kernels_bench,
+    kernels_calibrate,
     models,
     redundancy,
     relink,
@@ -102,9 +103,13 @@ _models.command("get")(_guarded(models.get_models))
 app.add_typer(_models)
 
 _kernels = typer.Typer(
-    name="kernels", help="Sparse attention on this machine: speed.", no_args_is_help=True, rich_markup_mode=None
+    name="kernels",
+    help="Sparse attention on this machine: speed, and what a model needs.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 _kernels.command("bench")(_guarded(kernels_bench.bench))
+_kernels.command("calibrate")(_guarded(kernels_calibrate.calibrate))
 app.add_typer(_kernels)
 
 

@@ -24,13 +24,13 @@ def commands_of(group: Any, prefix: str = "") -> dict[str, Any]:
 
 
 COMMANDS = commands_of(typer.main.get_command(app))
-WITHOUT_A_LIBRARY = frozenset({"demo", "models list", "models get", "serve"})
+WITHOUT_A_LIBRARY = frozenset({"demo", "models list", "models get", "serve", "kernels calibrate"})
 
 CONTRACT = {
     "build": [
         "--captioner", "--captioner-model", "--captioner-url", "--writer", "--writer-model", "--writer-url",
         "--profile", "--screen-text", "--frames", "--until", "--jobs", "--video-timeout", "--engine", "--dry-run",
-        "--retry-failed", "--set", "--json",
+        "--retry-failed", "--set", "--json", "--attention", "--attention-set",
     ],
     "import": ["--video", "--json"],
     "status": ["--watch", "--json"],
@@ -46,6 +46,7 @@ CONTRACT = {
     "demo": [],
     "models list": ["--json"],
     "models get": ["--role", "--from", "--yes"],
+    "kernels calibrate": ["--text", "--video", "--tokens", "--target", "--window", "-o", "--json"],
 }  # fmt: skip
 
 
