@@ -13,6 +13,11 @@ from tests.shared_library import SHARED_VIDEOS, SharedLibrary, build_shared, onc
 from tests.tiny_models import build as build_tiny
 from tests.tiny_models import needed_modules
 
+# Triton decides when it is first imported, by anybody, whether kernels run step by step in Python. Without a GPU they
+# have to; with one, TRITON_INTERPRET=1 still asks for it.
+if not any(Path("/dev").glob("nvidia[0-9]*")):
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 Once = Callable[[str, Callable[[Path], object]], Path]
 TinyModel = Callable[[str], Path]
 

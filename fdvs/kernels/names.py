@@ -29,6 +29,7 @@ METHODS = {
 BACKENDS = {
     "reference": "fdvs.kernels.ops:REFERENCE",
     "gather": "fdvs.kernels.gather:GATHER",
+    "triton": "fdvs.kernels.triton.ops:TRITON",
 }
 """Every back end by the name it is asked for with, and where its `Ops` are."""
 

@@ -11,6 +11,7 @@ import torch
 from fdvs.errors import UnknownBackendError
 from fdvs.kernels import reference
 from fdvs.kernels.backends import attend, choose, plan_unless_short
+from fdvs.kernels.choice import DENSE_BELOW
 from fdvs.kernels.columns import compact
 from fdvs.kernels.gather import GatherOps
 from fdvs.kernels.layout import Layout
@@ -21,13 +22,16 @@ from fdvs.kernels.ops import Ops
 from fdvs.kernels.plans import NEVER, Attended, Entries, Plan, Tiles, dense_plan
 from fdvs.kernels.samples import PLAN_KINDS, Sample, Shape, random_qkv, sample
 from fdvs.kernels.tolerance import judge
+from fdvs.kernels.triton.launch import IS_INTERPRETED
 from tests.kernels.inputs import sdpa_causal
 
 PATHS: dict[str, Ops] = {
     "reference": open_ops("reference"),
     "gather": GatherOps(query_rows=32),
     "gather_plain": GatherOps(query_rows=32, is_fused=False),
+    "triton": open_ops("triton"),
 }
+DEVICES = {"triton": "cuda" if torch.cuda.is_available() and not IS_INTERPRETED else "cpu"}
 every_path = pytest.mark.parametrize("path", PATHS)
 
 
@@ -41,10 +45,16 @@ def _new_tensors_are_full_of_nan() -> Iterator[None]:
     torch._C._set_deterministic_algorithms(False)
 
 
+def on(path: str, *tensors: torch.Tensor) -> list[torch.Tensor]:
+    """Tensors where a back end can take them."""
+    return [x.to(DEVICES.get(path, "cpu")) for x in tensors]
+
+
 def assert_agrees(path: str, call: Sample, dtype: torch.dtype) -> None:
     low = call.to(dtype=dtype)
+    there = low.to(device=DEVICES.get(path, "cpu"))
     precise = low.to(dtype=torch.float64)
-    got = PATHS[path].attend(low.q, low.k, low.v, low.plan)
+    got = PATHS[path].attend(there.q, there.k, there.v, there.plan)
     truth = reference.attend(precise.q, precise.k, precise.v, precise.plan)
     plain = reference.attend_in(dtype, low.q, low.k, low.v, low.plan)
     assert got.out.dtype == dtype
@@ -217,7 +227,7 @@ def test_short_prompts_are_attended_to_densely_and_it_is_said() -> None:
     prompt = Prompt(q, k, v, Layout(9))
     short = plan_unless_short(Window(), prompt)
     assert short.is_dense
-    assert "9 tokens are fewer than 16384" in short.reason
+    assert f"9 tokens are fewer than {DENSE_BELOW}" in short.reason
     assert not short.plan.band_start.any()
     long = plan_unless_short(Window(), prompt, dense_below=9)
     assert not long.is_dense
