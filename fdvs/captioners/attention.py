@@ -6,14 +6,12 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fdvs.chat.registry import WITH_ATTENTION
 from fdvs.errors import UsageError
 from fdvs.settings import CaptionSettings
 
 if TYPE_CHECKING:
     from fdvs.kernels.choice import AttentionChoice
-
-ABLE = frozenset({"transformers"})
-"""Captioners whose model runs under our own attention where `Serving.attention` asks for it."""
 
 FILES = frozenset({"budgets"})
 """Settings whose value is a file: what it holds shapes captions, and not where it lies."""
@@ -46,8 +44,8 @@ def check_attention(settings: CaptionSettings) -> None:
         if settings.attention_settings:
             raise UsageError(f"{settings.attention_settings} is set for attention, and no method: name one, too")
         return
-    if settings.captioner not in ABLE:
-        instead = _INSTEAD.get(settings.captioner, f"{' or '.join(sorted(ABLE))} can")
+    if settings.captioner not in WITH_ATTENTION:
+        instead = _INSTEAD.get(settings.captioner, f"{' or '.join(sorted(WITH_ATTENTION))} can")
         raise UsageError(f"the captioner {settings.captioner} cannot use --attention {settings.attention}: {instead}")
     for path in _files(choice):
         if not path.is_file():

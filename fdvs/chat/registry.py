@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from fdvs.chat.base import ChatModel
-from fdvs.errors import UnknownBackendError
+from fdvs.errors import UnknownBackendError, UsageError
 
 if TYPE_CHECKING:
     from fdvs.kernels.choice import AttentionChoice
@@ -26,6 +26,10 @@ IN_PROCESS = frozenset({"vllm", "transformers"})
 """Back ends that load the model into this process; the others ask a server."""
 
 
+WITH_ATTENTION = frozenset({"transformers"})
+"""Back ends that attend as `Serving.attention` asks; with the others it is refused."""
+
+
 @dataclass(frozen=True, slots=True)
 class Serving:
     """How requests are carried out; shapes no content but by `frames_as` and `attention`.
@@ -36,7 +40,7 @@ class Serving:
         retries: attempts after the first one, on what may pass by itself.
         slots: a file whose byte ranges bound `requests` over all processes that use it; None: this process alone.
         frames_as: `video` or `images`, or `auto`: what the model takes, video first.
-        attention: sparse attention for a model in this process; None: its own. A server has its own in any case.
+        attention: sparse attention for a model of a back end of `WITH_ATTENTION`; None: its own.
     """
 
     requests: int = 32
@@ -56,11 +60,14 @@ def open_chat(name: str, model: str, where: str, serving: Serving | None = None)
 
     Raises:
         UnknownBackendError: there is no such back end; the message lists the known names.
+        UsageError: it has no attention that could be chosen, and one is.
         BackendUnavailableError: its packages or the model's files are not here.
         ServerError: its server does not answer.
     """
     if name not in BACK_ENDS:
         raise UnknownBackendError("chat model", name, list(BACK_ENDS))
+    if serving is not None and serving.attention is not None and name not in WITH_ATTENTION:
+        raise UsageError(f"the chat model {name} cannot use attention {serving.attention.words()}")
     module, _, attribute = BACK_ENDS[name].partition(":")
     made: ChatModel = getattr(import_module(module), attribute)(model, where, serving or Serving())
     return made

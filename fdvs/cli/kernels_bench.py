@@ -36,7 +36,7 @@ def bench(
     minutes: Annotated[float, typer.Option(min=0, help="Begin no measurement after this; run again to go on.")] = 8.0,
     as_json: JsonOption = False,
 ) -> int:
-    """Measure attention on this machine: speed, kept share, retained mass, errors.
+    """Measure attention here: speed, kept share and error.
 
     Planning is part of the time; the fastest dense path of PyTorch is what everything is held against. Stopped, or out
     of time, the same command goes on where it was.

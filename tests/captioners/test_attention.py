@@ -8,6 +8,7 @@ import pytest
 
 from fdvs.captioners.attention import attention_of, check_attention
 from fdvs.captioners.base import fingerprint
+from fdvs.chat.registry import Serving, open_chat
 from fdvs.errors import FdvsError, UnknownBackendError, UsageError
 from fdvs.settings import CaptionSettings, Settings
 
@@ -41,6 +42,12 @@ def test_settings_are_those_of_the_method() -> None:
 def test_what_cannot_be_is_refused_in_words(wrong: CaptionSettings, kind: type[FdvsError], message: str) -> None:
     with pytest.raises(kind, match=message):
         check_attention(wrong)
+
+
+def test_a_chat_model_without_attention_of_ours_refuses_one() -> None:
+    serving = Serving(attention=attention_of(settings()))
+    with pytest.raises(UsageError, match="the chat model openai cannot use attention tca"):
+        open_chat("openai", "m", "http://127.0.0.1:1/v1", serving)
 
 
 def test_what_a_named_file_holds_shapes_captions_and_where_it_lies_does_not(tmp_path: Path) -> None:

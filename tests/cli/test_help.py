@@ -24,7 +24,7 @@ def commands_of(group: Any, prefix: str = "") -> dict[str, Any]:
 
 
 COMMANDS = commands_of(typer.main.get_command(app))
-WITHOUT_A_LIBRARY = frozenset({"demo", "models list", "models get", "serve", "kernels calibrate"})
+WITHOUT_A_LIBRARY = frozenset({"demo", "models list", "models get", "serve", "kernels bench", "kernels calibrate"})
 
 CONTRACT = {
     "build": [
@@ -41,11 +41,14 @@ CONTRACT = {
     "export": ["--all", "--format", "-o"],
     "forget": [],
     "relink": [],
-    "serve": ["--port", "--host", "--max-model-len", "--api-key-file", "--served-name", "--timeout", "--attention", "--dry-run"],
+    "serve": [
+        "--port", "--host", "--max-model-len", "--api-key-file", "--served-name", "--timeout", "--attention", "--dry-run",
+    ],
     "doctor": ["--json"],
     "demo": [],
     "models list": ["--json"],
     "models get": ["--role", "--from", "--yes"],
+    "kernels bench": ["--out"],
     "kernels calibrate": ["--text", "--video", "--tokens", "--target", "--window", "-o", "--json"],
 }  # fmt: skip
 

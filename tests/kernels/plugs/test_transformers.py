@@ -18,6 +18,13 @@ from tests.kernels.plugs.methods import Everything, SinksAndWindow, image_prompt
 
 pytestmark = [pytest.mark.model, needs("torch", "transformers", "safetensors")]
 VL = ["qwen2_5_vl", "qwen3_vl"]
+TINY = {
+    "hidden_size": 32,
+    "intermediate_size": 32,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "vocab_size": 32,
+}
 Load = Callable[[str], tuple[Any, Any]]
 
 
@@ -152,6 +159,28 @@ def test_keys_are_turned_back_by_the_angles_that_are_handed_over(load: Load, fam
     expected = flat[0].reshape(1, prompt.layout.length, 2, 32).transpose(1, 2)
     back = unrotate(prompt.k, prompt.layout.rotation, torch.arange(prompt.layout.length))
     torch.testing.assert_close(back, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_what_an_embedding_stretches_stays_stretched() -> None:
+    from fdvs.kernels.rotary import rotate, unrotate
+
+    transformers = require("transformers", "models")
+    yarn = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 8.0, "original_max_position_embeddings": 32}
+    config = transformers.Qwen2Config(**TINY, num_hidden_layers=1, rope_parameters=yarn, max_position_embeddings=256)
+    model = transformers.Qwen2ForCausalLM(config).eval()
+    assert model.model.rotary_emb.attention_scaling != 1
+    flat: list[Any] = []
+    hook = model.model.layers[0].self_attn.k_proj.register_forward_hook(lambda _module, _args, out: flat.append(out))
+    method = Everything()
+    with enable(model, method, dense_below=0), torch.inference_mode():
+        model(torch.arange(20)[None])
+    hook.remove()
+    prompt, places = method.prompts[0], torch.arange(20)
+    assert prompt.layout.rotation is not None
+    back = unrotate(prompt.k, prompt.layout.rotation, places)
+    stretched = flat[0].reshape(1, 20, 2, 16).transpose(1, 2) * model.model.rotary_emb.attention_scaling
+    torch.testing.assert_close(back, stretched, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(rotate(back, prompt.layout.rotation, places), prompt.k, atol=1e-5, rtol=1e-4)
 
 
 def test_a_prompt_of_text_has_no_exact_text(load: Load) -> None:
@@ -320,10 +349,8 @@ def test_pictures_that_see_each_other_are_refused(load: Load) -> None:
 
 def test_models_without_a_layer_that_can_be_served_are_named_with_all_reasons() -> None:
     transformers = require("transformers", "models")
-    size = {"hidden_size": 32, "intermediate_size": 32, "num_attention_heads": 2, "vocab_size": 32}
     mla = transformers.DeepseekV3Config(
-        **size,
-        num_key_value_heads=2,
+        **TINY,
         num_hidden_layers=2,
         first_k_dense_replace=2,
         q_lora_rank=None,
@@ -337,8 +364,7 @@ def test_models_without_a_layer_that_can_be_served_are_named_with_all_reasons() 
         enable(model, Everything())
     assert not hooks_of(model)
     sliding = transformers.Qwen2Config(
-        **size,
-        num_key_value_heads=2,
+        **TINY,
         num_hidden_layers=3,
         use_sliding_window=True,
         sliding_window=8,
@@ -346,5 +372,11 @@ def test_models_without_a_layer_that_can_be_served_are_named_with_all_reasons() 
     )
     with pytest.raises(BackendUnavailableError, match="layers 0, 1, 2: sliding attention"):
         enable(transformers.Qwen2ForCausalLM(sliding), Everything())
+    apart = transformers.GlmConfig(**TINY, num_hidden_layers=1, head_dim=16, pad_token_id=0)
+    with pytest.raises(BackendUnavailableError, match="layer 0: its rotary embedding is not one of two halves"):
+        enable(transformers.GlmForCausalLM(apart), Everything())
+    capped = transformers.Gemma2Config(**TINY, num_hidden_layers=2, head_dim=16, layer_types=["full_attention"] * 2)
+    with pytest.raises(BackendUnavailableError, match="layers 0, 1: its logits are capped"):
+        enable(transformers.Gemma2ForCausalLM(capped), Everything())
     with pytest.raises(UsageError, match="wanted a model of transformers"):
         enable(torch.nn.Linear(2, 2), Everything())

@@ -40,8 +40,14 @@ class _Pass:
         self.places: Tensor | None = None
         self.rotation: Rotation | None = None
         self.kept_in: Any = None
+        self._angles: Any = None
         self._rows: tuple[Any, list[Stretch]] | None = None
         self._layouts: list[Layout | None] | None = None
+
+    def turns_by(self, angles: Any) -> None:
+        """Takes the angles that a layer is given; most models give the same to all."""
+        if self._angles is not angles:
+            self._angles, self.rotation = angles, _rotation(angles)
 
     def rows(self, mask: Tensor | None, q: Tensor, num_keys: int) -> list[Stretch]:
         """The real tokens of each row, found once for all layers that are given the same mask."""
@@ -184,7 +190,7 @@ class Plug:
     def _before_attention(self, module: nn.Module, _args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         past = next((kwargs[name] for name in CACHE_ARGUMENTS if kwargs.get(name) is not None), None)
         self._pass.kept_in = None if past is None else planned_layer(past, int(module.layer_idx))  # type: ignore[arg-type]
-        self._pass.rotation = _rotation(kwargs.get("position_embeddings"))
+        self._pass.turns_by(kwargs.get("position_embeddings"))
 
     def attend(  # noqa: PLR0917 - as transformers calls it
         self, module: nn.Module, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None
@@ -219,6 +225,8 @@ class Plug:
 
 
 def _rotation(angles: Any) -> Rotation | None:
+    """Angles `[B or 1, T, R]` as rotations and no more: some embeddings (YaRN) stretch what they rotate, which is the
+    keys' own and has to stay when they are turned back and forth."""
     if angles is None:
         return None
     cos, sin = angles
@@ -227,7 +235,8 @@ def _rotation(angles: Any) -> Rotation | None:
             f"wanted rotary angles [B, T, R], got {list(cos.shape)}: this release of transformers mixes the axes of "
             "positions inside its layers; take a newer one"
         )
-    return Rotation(cos, sin)
+    stretch = (cos.float().square() + sin.float().square()).sqrt()
+    return Rotation(cos.float() / stretch, sin.float() / stretch)
 
 
 _PLUGS: dict[int, Plug] = {}

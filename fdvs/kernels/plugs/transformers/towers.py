@@ -97,9 +97,11 @@ def find_tower(model: Any, layers: Collection[int] | None = None) -> Tower:
 
 def said_of(left: Collection[LeftLayer]) -> str:
     """Layers and reasons in one line, layers of the same reason together."""
-    reasons = dict.fromkeys(one.reason for one in left)
+    by_reason: dict[str, list[str]] = {}
+    for one in left:
+        by_reason.setdefault(one.reason, []).append(str(one.index))
     return "; ".join(
-        f"layers {', '.join(str(one.index) for one in left if one.reason == reason)}: {reason}" for reason in reasons
+        f"layer{'s' if len(layers) > 1 else ''} {', '.join(layers)}: {reason}" for reason, layers in by_reason.items()
     )
 
 
