@@ -42,7 +42,8 @@ CONTRACT = {
     "forget": [],
     "relink": [],
     "serve": [
-        "--port", "--host", "--max-model-len", "--api-key-file", "--served-name", "--timeout", "--attention", "--dry-run",
+        "--port", "--host", "--max-model-len", "--api-key-file", "--served-name", "--timeout", "--attention",
+        "--dry-run",
     ],
     "doctor": ["--json"],
     "demo": [],
