@@ -169,8 +169,9 @@ class Grouping:
         is_there = positions >= 0
         # Before the start of the sequence there is none: the last one stands in and counts for nothing.
         queries = queries_at(prompt, torch.where(is_there, positions, ends[:, None] - 1))
-        share = (is_there / is_there.sum(1, keepdim=True)).to(queries.dtype)
-        return (queries * share[..., None]).sum(3)
+        precise = torch.promote_types(queries.dtype, torch.float32)
+        share = is_there.to(precise) / is_there.sum(1, keepdim=True)
+        return (queries.to(precise) * share[..., None]).sum(3).to(queries.dtype)
 
     def _turned_once(self, k: Tensor, members: Tensor, weights: Tensor, places: Tensor, rotation: Rotation) -> Tensor:
         """`[B, Hk, M, D]`: keys averaged as they were before rotation, then rotated to `places` `[B, Hk, M]`."""
@@ -179,7 +180,7 @@ class Grouping:
         flat = unrotate(keys, rotation, members.clamp_min(0))
         if self.key_rule == "mean":
             is_member = members >= 0
-            weights = is_member / is_member.sum(-1, keepdim=True)
+            weights = is_member.to(precise) / is_member.sum(-1, keepdim=True)
         return rotate((flat * weights[..., None].to(precise)).sum(-2), rotation, places).to(k.dtype)
 
 
