@@ -107,9 +107,10 @@ def test_decoding_equals_prefill_row_by_row_while_groups_fold(
         of_prompt = method.plan(truncated(whole, case.length)).pooled
         assert of_prompt is not None
         assert plan.pooled is not None
-        later = [part[:, :, of_prompt.num_entries :] for part in (plan.pooled.k, plan.pooled.v, plan.pooled.last)]
-        bias_later = None if plan.pooled.bias is None else plan.pooled.bias[:, :, of_prompt.num_entries :]
-        plan = replace(plan, pooled=join_entries([of_prompt, Entries(*later, bias=bias_later)]))
+        one, num_begun = plan.pooled, of_prompt.num_entries
+        k, v, last = (part[:, :, num_begun:] for part in (one.k, one.v, one.last))
+        later = Entries(k, v, last, None if one.bias is None else one.bias[:, :, num_begun:])
+        plan = replace(plan, pooled=join_entries([of_prompt, later]))
     check_decoding(method, whole, case.length, plan=plan)
 
 
