@@ -15,9 +15,9 @@ from fdvs.errors import UnknownBackendError, UsageError
 from fdvs.kernels.names import METHODS
 
 DENSE_BELOW = 8192
-"""Prompts of fewer tokens are computed as they always were. Our choice, and no measured one: published figures of sparse
-prefill on GPUs begin to pay between 4K and 32K tokens. Where the border lies on a machine is for `fdvs kernels bench` to
-say."""
+"""Prompts of fewer tokens are computed as they always were. Our choice, and no measured one: published figures of
+sparse prefill on GPUs begin to pay between 4K and 32K tokens. Where the border lies on a machine is for
+`fdvs kernels bench` to say."""
 
 SINKS = 4
 """First tokens that are always seen as they are. Our choice; the papers name no number for these methods."""

@@ -49,7 +49,7 @@ CONTRACT = {
     "demo": [],
     "models list": ["--json"],
     "models get": ["--role", "--from", "--yes"],
-    "kernels bench": ["--out"],
+    "kernels bench": ["--out", "--shape", "--length", "--method", "--part", "--backend", "--minutes", "--json"],
     "kernels calibrate": ["--text", "--video", "--tokens", "--target", "--window", "-o", "--json"],
 }  # fmt: skip
 
