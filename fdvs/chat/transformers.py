@@ -105,6 +105,11 @@ class TransformersChat(BatchedChat):
         self._plug = enable(self.network, choice.method, **settings)
         return f"attention {choice.words()} {self._plug.words()}; prompts below {choice.dense_below} tokens are dense"
 
+    @property
+    def summary(self) -> tuple[str, ...]:
+        """Lines for people when the work is done: how many requests were attended by plan."""
+        return () if self._plug is None else (f"attention {self._plug.method.name}: {self._plug.totals().words()}",)
+
     def _render(self, conversation: Sequence[Mapping[str, Any]]) -> str:
         extra = {"enable_thinking": False} if "enable_thinking" in self._template else {}
         rendered: str = self._processor.apply_chat_template(

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from fdvs.kernels.choice import AttentionChoice
 
 CAPTIONER, ENRICHER, WRITER = "captioner", "enricher", "writer"
+SUMMARY = "summary"
+"""What a client asks as that only wants to know what was done."""
+
 BACKLOG = 64
 
 Answer = Callable[[Mapping[str, Any], bytes], Future[dict[str, Any]]]
@@ -82,10 +85,15 @@ class HostedModels:
     @property
     def notes(self) -> tuple[str, ...]:
         """Lines for people about what was loaded."""
-        return tuple(line for chat in self._chats.values() for line in getattr(chat, "notes", ()))
+        return self._lines("notes")
+
+    def _lines(self, name: str) -> tuple[str, ...]:
+        return tuple(line for chat in self._chats.values() for line in getattr(chat, name, ()))
 
     def hello(self, role: str) -> dict[str, Any]:
-        """What a client needs to know of a model."""
+        """What a client needs to know of a model; as `SUMMARY`, lines for people about what all of them did."""
+        if role == SUMMARY:
+            return {"lines": self._lines("summary")}
         return self._served[role][0]
 
     def answer(self, role: str, data: Mapping[str, Any], blob: bytes) -> Future[dict[str, Any]]:

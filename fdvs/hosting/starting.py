@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,8 @@ from pathlib import Path
 from typing import IO
 
 from fdvs.errors import BackendUnavailableError
-from fdvs.hosting.host import roles_of
+from fdvs.hosting import wire
+from fdvs.hosting.host import SUMMARY, roles_of
 from fdvs.settings import Settings, settings_to_json
 
 _LAST_WORDS = 2000
@@ -26,7 +28,8 @@ def hosted(settings: Settings, settings_hash: str, note: Callable[[str], None]) 
     """Path of a socket behind which the models of `settings` are; empty where none has to be hosted.
 
     Args:
-        note: gets a line for people before and after loading, which can take minutes.
+        note: gets lines for people before and after loading, which can take minutes, and at the end about what was
+            done.
 
     Raises:
         BackendUnavailableError: a model cannot be loaded; the message says why.
@@ -50,6 +53,8 @@ def hosted(settings: Settings, settings_hash: str, note: Callable[[str], None]) 
             for line in _await_ready(process, settings, settings_hash, errors):
                 note(line)
             yield path
+            for line in _summary(path):
+                note(line)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # it keeps nothing that could be lost
@@ -75,6 +80,18 @@ def _await_ready(
     if told.get("ready"):
         return [str(line) for line in told.get("notes", ())]
     raise BackendUnavailableError(told.get("error") or _sudden_end(process, errors))
+
+
+def _summary(path: str) -> list[str]:
+    """Lines for people about what the models did; none where their process has ended."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        try:
+            connection.connect(path)
+            wire.send(connection, {"role": SUMMARY})
+            said = wire.receive(connection)
+        except OSError:
+            said = None
+    return [] if said is None else [str(line) for line in said[0]["lines"]]
 
 
 def _sudden_end(process: subprocess.Popen[str], errors: IO[bytes]) -> str:

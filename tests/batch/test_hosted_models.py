@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -95,14 +96,15 @@ def test_captions_with_another_attention_are_other_captions(films: Path, tiny_mo
     path, library = films / "0.mp4", tmp_path / "library"
     common: list[str | Path] = ["build", path, "-L", library, "--captioner", "transformers"]
     common += ["--captioner-model", folder, *(word for one in SMALL for word in ("--set", one))]
-    choice = ["window=4", "block=4", "share=0.25", "dense_below=0", "sinks=0", "keep_text=false"]
-    sparse = ["--attention", "tca", *(word for one in choice for word in ("--attention-set", one))]
+    choice = ["window=4", "group=2", "bias=log_count", "dense_below=100", "sinks=0", "keep_text=false"]
+    sparse = ["--attention", "cca", *(word for one in choice for word in ("--attention-set", one))]
     ended = done(*common, *sparse)
-    assert "attention tca (block=4, " in ended.err
-    assert "in 4 layers (gather)" in ended.err
-    assert "Captions with attention: tca (block=4, " in ended.out
+    assert "attention cca (bias=log_count, group=2, " in ended.err
+    assert "in 4 layers (gather); prompts below 100 tokens are dense" in ended.err
+    assert re.search(r"^attention cca: [1-9] prompts attended by plan, \d\d% of their pairs", ended.err, re.MULTILINE)
+    assert "Captions with attention: cca (bias=log_count, group=2, " in ended.out
     record = story_of(library, path.name)
-    assert record["settings"]["captions"]["attention"] == "tca"
+    assert record["settings"]["captions"]["attention"] == "cca"
     assert "1 done already" in done(*common, *sparse, "--dry-run").out
     assert "1 to build" in done(*common, *sparse[:-2], "--dry-run").out
     assert "1 to build" in done(*common, "--dry-run").out
@@ -113,7 +115,7 @@ def test_captions_with_another_attention_are_other_captions(films: Path, tiny_mo
     pictures = KeptPictures(library, 64).get(told.clip.id, told.selection.kept_ms)
     assert pictures
     replies = []
-    for attention in (choice_of("tca", choice), None):
+    for attention in (choice_of("cca", choice), None):
         chat = open_chat("transformers", "tiny", f"file:{folder}", Serving(attention=attention))
         replies += [" ".join(reply.text.split()) for reply in chat.chat([caption_request(pictures, 8)])]
         chat.close()

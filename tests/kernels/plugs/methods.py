@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from fdvs.kernels.columns import compact
-from fdvs.kernels.methods.base import Prompt
+from fdvs.kernels.methods.base import Prompt, ReducedCache
+from fdvs.kernels.methods.tca import Tca
 from fdvs.kernels.plans import Entries, Plan, dense_plan
 from fdvs.kernels.rotary import Rotation, unrotate
 
@@ -47,6 +48,30 @@ class SinksAndWindow:
 
     def cache(self) -> SinksAndWindowCache:
         return SinksAndWindowCache(self.window, self.sinks)
+
+
+class OneSelection:
+    """TCA whose selection is made for the first prompt of a layer and kept: what its steps go by."""
+
+    name: ClassVar[str] = "tca"
+    is_causal: ClassVar[bool] = False
+
+    def __init__(self, **settings: Any) -> None:
+        self._tca = Tca(**settings)
+        self._first: dict[int, tuple[int, Entries]] = {}
+
+    def plan(self, prompt: Prompt) -> Plan:
+        if prompt.layer not in self._first:
+            plan = self._tca.plan(prompt)
+            assert plan.selected is not None
+            self._first[prompt.layer] = prompt.layout.length, plan.selected
+            return plan
+        length, selected = self._first[prompt.layer]
+        start = (prompt.q_positions + 1 - self._tca.window).clamp(0, length - self._tca.window)[None, None]
+        return Plan(prompt.q_positions, start, selected=prompt.ops.compact(prompt.k, prompt.v, selected.last))
+
+    def cache(self) -> ReducedCache:
+        return self._tca.cache()
 
 
 class SinksAndWindowCache:

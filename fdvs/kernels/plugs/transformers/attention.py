@@ -131,6 +131,7 @@ class LayerPlanner:
         heads_q, length = prompt.q.shape[1:3]
         mass = retained_mass(prompt.q, prompt.k, plan, scale=prompt.scale) if self._is_measured else None
         self.record.add(
+            is_planned=self._is_planned(prompt),
             pairs=num_pairs(plan, length, 1, heads_q, prompt.heads_k),
             dense_pairs=heads_q * length * (length + 1) // 2,
             retained_mass=mass,

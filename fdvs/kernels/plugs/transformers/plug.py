@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -18,7 +19,7 @@ from fdvs.kernels.plugs.transformers.attention import LayerPlanner
 from fdvs.kernels.plugs.transformers.cache import planned_layer
 from fdvs.kernels.plugs.transformers.layouts import Tokens, kinds_of, layout_of, places_of
 from fdvs.kernels.plugs.transformers.padding import Stretch, stretches
-from fdvs.kernels.plugs.transformers.report import LayerReport
+from fdvs.kernels.plugs.transformers.report import LayerReport, Totals
 from fdvs.kernels.plugs.transformers.towers import LeftLayer, Tower, said_of
 from fdvs.kernels.rotary import Rotation
 
@@ -163,6 +164,12 @@ class Plug:
     def report(self) -> list[LayerReport]:
         """What each served layer kept of the latest batch of prompts; empty before the first one."""
         return [one.record.report() for one in self._planners.values() if not one.record.is_empty]
+
+    def totals(self) -> Totals:
+        """What came of all prompts so far."""
+        every = [one.record.totals for one in self._planners.values()]
+        pairs, dense_pairs = sum(one.pairs for one in every), sum(one.dense_pairs for one in every)
+        return replace(every[0], pairs=pairs, dense_pairs=dense_pairs)
 
     def words(self) -> str:
         """For people: which layers are served by which back end, and which are not."""

@@ -1,9 +1,9 @@
-"""What each served layer kept of the latest batch of prompts."""
+"""What each served layer kept of the latest batch of prompts, and what came of all prompts so far."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,11 +29,32 @@ class LayerReport:
     physical_entries: int
 
 
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """All prompts since the plug was put in. Those of several layers add up to `pairs` only.
+
+    Attributes:
+        planned, dense: prompts that were planned, and those too short for it.
+        pairs, dense_pairs: of the planned ones: pairs computed, and those of causal attention.
+    """
+
+    planned: int = 0
+    dense: int = 0
+    pairs: int = 0
+    dense_pairs: int = 0
+
+    def words(self) -> str:
+        """For people: how many prompts were planned, and what of them was computed."""
+        share = f", {self.pairs / self.dense_pairs:.0%} of their pairs computed" if self.dense_pairs else ""
+        return f"{self.planned} prompts attended by plan{share}; {self.dense} shorter ones in full"
+
+
 class LayerRecord:
     """Counts while a layer works; plain numbers, so that no cache is kept alive by them."""
 
     def __init__(self, layer: int) -> None:
         self._layer = layer
+        self.totals = Totals()
         self.begin()
 
     def begin(self) -> None:
@@ -41,10 +62,15 @@ class LayerRecord:
         self._pairs = self._dense_pairs = self._logical = self._physical = 0
         self._masses: list[float] = []
 
-    def add(self, *, pairs: int, dense_pairs: int, retained_mass: float | None) -> None:
-        """One planned row."""
+    def add(self, *, is_planned: bool, pairs: int, dense_pairs: int, retained_mass: float | None) -> None:
+        """One prompt."""
         self._pairs += pairs
         self._dense_pairs += dense_pairs
+        was = self.totals
+        if is_planned:
+            self.totals = Totals(was.planned + 1, was.dense, was.pairs + pairs, was.dense_pairs + dense_pairs)
+        else:
+            self.totals = replace(was, dense=was.dense + 1)
         if retained_mass is not None:
             self._masses.append(retained_mass)
 
