@@ -30,6 +30,7 @@ BACKENDS = {
     "reference": "fdvs.kernels.ops:REFERENCE",
     "gather": "fdvs.kernels.gather:GATHER",
     "triton": "fdvs.kernels.triton.ops:TRITON",
+    "rows": "fdvs.kernels.rows:ROWS",
 }
 """Every back end by the name it is asked for with, and where its `Ops` are."""
 
