@@ -29,6 +29,8 @@ METHODS = {
 BACKENDS = {
     "reference": "fdvs.kernels.ops:REFERENCE",
     "gather": "fdvs.kernels.gather:GATHER",
+    "flex": "fdvs.kernels.flex:FLEX",
+    "flex_eager": "fdvs.kernels.flex:FLEX_EAGER",
     "triton": "fdvs.kernels.triton.ops:TRITON",
     "rows": "fdvs.kernels.rows:ROWS",
 }

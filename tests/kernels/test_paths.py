@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Iterator
 
 import pytest
 import torch
 
-from fdvs.errors import UnknownBackendError
-from fdvs.kernels import reference
+from fdvs.errors import BackendUnavailableError, UnknownBackendError
+from fdvs.kernels import flex, reference
 from fdvs.kernels.backends import attend, choose, plan_unless_short
 from fdvs.kernels.choice import DENSE_BELOW
 from fdvs.kernels.columns import compact
@@ -29,9 +30,11 @@ PATHS: dict[str, Ops] = {
     "reference": open_ops("reference"),
     "gather": GatherOps(query_rows=32),
     "gather_plain": GatherOps(query_rows=32, is_fused=False),
+    "flex_eager": open_ops("flex_eager"),
     "triton": open_ops("triton"),
 }
 DEVICES = {"triton": "cuda" if torch.cuda.is_available() and not IS_INTERPRETED else "cpu"}
+FEW = (Shape(2, 8, 2, 5, 17, 64, 32), Shape(1, 4, 1, 17, 111, 80))
 every_path = pytest.mark.parametrize("path", PATHS)
 
 
@@ -43,11 +46,6 @@ def _new_tensors_are_full_of_nan() -> Iterator[None]:
     assert torch.empty(3).isnan().all()
     yield
     torch._C._set_deterministic_algorithms(False)
-
-
-def on(path: str, *tensors: torch.Tensor) -> list[torch.Tensor]:
-    """Tensors where a back end can take them."""
-    return [x.to(DEVICES.get(path, "cpu")) for x in tensors]
 
 
 def assert_agrees(path: str, call: Sample, dtype: torch.dtype) -> None:
@@ -88,6 +86,8 @@ def test_a_hand_made_case(path: str) -> None:
 @pytest.mark.parametrize("kind", PLAN_KINDS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=["fp32", "fp16"])
 def test_plans_of_every_kind_agree_with_float64(path: str, kind: str, dtype: torch.dtype) -> None:
+    if path == "flex_eager" and dtype != torch.float32:
+        pytest.skip("a compilation each, and the arithmetic is PyTorch's")
     assert_agrees(path, sample(kind, Shape(1, 2, 1, 63, 63, 32)), dtype)
 
 
@@ -108,7 +108,29 @@ def test_plans_of_every_kind_agree_with_float64(path: str, kind: str, dtype: tor
 )
 @pytest.mark.parametrize("kind", ["both", "permuted"])
 def test_odd_shapes_agree_with_float64(path: str, kind: str, shape: Shape) -> None:
+    if path == "flex_eager" and shape not in FEW:
+        pytest.skip("a compilation each, and the arithmetic is PyTorch's")
     assert_agrees(path, sample(kind, shape, block_q=5, block_k=7), torch.float32)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # PyTorch's compiler uses what PyTorch deprecates
+def test_compiled_flex_attention_agrees_with_float64() -> None:
+    if shutil.which("g++") is None:
+        pytest.skip("no C++ compiler")
+    call = sample("pooled", Shape(1, 4, 2, 33, 40, 32)).to(dtype=torch.float32)
+    got = open_ops("flex").attend(call.q, call.k, call.v, call.plan)
+    truth = reference.attend(call.q, call.k, call.v, call.plan)
+    torch.testing.assert_close(got.out, truth.out, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(got.lse, truth.lse, atol=1e-5, rtol=1e-5)
+
+
+def test_flex_attention_without_a_compiler_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    flex._compiled.cache_clear()
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    call = sample("band", Shape()).to(dtype=torch.float32)
+    with pytest.raises(BackendUnavailableError, match=r"no C\+\+ compiler here; install one, or ask for .* flex_eager"):
+        attend(call.q, call.k, call.v, call.plan, backend="flex")
 
 
 @every_path
