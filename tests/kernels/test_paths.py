@@ -230,7 +230,7 @@ def test_the_door_says_what_auto_is_and_why() -> None:
         atol=1e-5,
         rtol=1e-5,
     )
-    with pytest.raises(UnknownBackendError, match="known: auto, gather"):
+    with pytest.raises(UnknownBackendError, match="known: auto, flex"):
         attend(call.q, call.k, call.v, call.plan, backend="fastest")
 
 
