@@ -9,6 +9,7 @@ from fdvs.kernels.coverage import count_matrix, num_pairs
 from fdvs.kernels.layout import Layout
 from fdvs.kernels.methods.base import Prompt
 from fdvs.kernels.methods.cca import Cca
+from fdvs.kernels.methods.dga import Dga
 from fdvs.kernels.methods.lca import Lca
 from fdvs.kernels.plans import dense_plan
 from tests.kernels.inputs import qkv
@@ -78,3 +79,12 @@ def test_the_indices_as_printed_count_one_token_twice(group: int, window: int, l
         assert int(counts[i - 1].sum()) == i + (num_cores > 0)
         if num_cores:
             assert int(counts[i - 1, num_cores * group - 1]) == 2
+
+
+def test_dga_keeps_a_tenth_and_a_sixteenth_of_the_rest(long_prompt: Prompt) -> None:
+    method = Dga(num_samples=4)
+    cache = method.cache()
+    cache.fill(long_prompt, method.plan(long_prompt))
+    wanted = 0.1 * LONG + 0.9 * LONG / 16
+    assert wanted <= cache.num_entries < wanted + 2 * 16 + 1  # the tokens that are in no whole group
+    assert round(100 * cache.num_entries / LONG, 1) == 15.6

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fdvs.kernels.methods.base import Prompt, ReducedCache
-from fdvs.kernels.methods.windowed import BiasRule, CorePosition, Grouping
+from fdvs.kernels.methods.cores import BiasRule, CorePosition, CoreRule
+from fdvs.kernels.methods.windowed import Grouping
 from fdvs.kernels.methods.windowed_cache import WindowedCache
 from fdvs.kernels.plans import Entries, Plan
 
@@ -57,15 +58,8 @@ class Cca:
 
     @property
     def grouping(self) -> Grouping:
-        return Grouping(
-            self.group,
-            self.window,
-            key_rule="weighted",
-            value_rule="weighted",
-            bias=self.bias,
-            core_position=self.core_position,
-            counts_border_twice=self.counts_border_twice,
-        )
+        cores = CoreRule("weighted", "weighted", self.bias, self.core_position)
+        return Grouping(self.group, self.window, cores, counts_border_twice=self.counts_border_twice)
 
     def plan(self, prompt: Prompt, known: Entries | None = None) -> Plan:
         """What each query attends to.

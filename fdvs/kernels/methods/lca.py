@@ -7,7 +7,8 @@ from typing import ClassVar, Literal
 
 from fdvs.errors import InputError
 from fdvs.kernels.methods.base import Prompt, ReducedCache
-from fdvs.kernels.methods.windowed import BiasRule, CorePosition, Grouping
+from fdvs.kernels.methods.cores import BiasRule, CorePosition, CoreRule
+from fdvs.kernels.methods.windowed import Grouping
 from fdvs.kernels.methods.windowed_cache import WindowedCache
 from fdvs.kernels.plans import Entries, Plan
 from fdvs.kernels.pooling import PoolRule
@@ -77,10 +78,7 @@ class Lca:
         return Grouping(
             self.group,
             self.window,
-            key_rule=self.key_rule,
-            value_rule=self.value_rule,
-            bias=self.bias,
-            core_position=self.core_position,
+            CoreRule(self.key_rule, self.value_rule, self.bias, self.core_position),
             num_queries=self.num_queries,
             weighed_by="closing" if self.queries == "causal" else "prompt_end",
         )

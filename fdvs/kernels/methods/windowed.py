@@ -6,8 +6,8 @@ last token is there, which is long before it leaves the window: only then is the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,19 +15,10 @@ from torch import Tensor
 from fdvs.errors import InputError, ShapeError
 from fdvs.kernels.layout import Groups, band_starts, cut_into_groups
 from fdvs.kernels.methods.base import Prompt, queries_at
+from fdvs.kernels.methods.cores import CoreRule
 from fdvs.kernels.ops import Ops
 from fdvs.kernels.plans import Entries, Plan, join_entries
-from fdvs.kernels.pooling import Pooled, PoolRule, take
-from fdvs.kernels.rotary import Rotation, rotate, unrotate
-
-CorePosition = Literal["last", "anchor", "rotated"]
-"""Where a key that was averaged stands: at the group's last token or at its anchor, averaged before rotation; or
-`rotated`, averaged as rotated keys, which weakens it the more the faster a channel turns."""
-
-BiasRule = Literal["none", "log_count", "matched"]
-"""What is added to an entry's logit: nothing; the logarithm of its number of tokens, so that equal tokens weigh what
-they weigh; or what makes the entry weigh for the query that pooled it exactly what its tokens weigh. Of equal tokens
-the last two are the same."""
+from fdvs.kernels.rotary import Rotation
 
 WeighedBy = Literal["closing", "prompt_end"]
 """Whose queries weigh a group: the newest ones when its last token is there, or the last ones of the prompt."""
@@ -40,10 +31,7 @@ class Grouping:
     Attributes:
         size: neighbouring tokens in a group, g. A group may be shorter before a border and without its exact tokens.
         window: newest tokens, a query's own among them, that are always seen as they are.
-        key_rule, value_rule: what stands for a group.
-        bias: see `BiasRule`.
-        core_position: see `CorePosition`. It matters where keys are averaged and the layout has a rotation; without
-            one, keys are averaged as they are.
+        cores: what stands for a group.
         counts_border_twice: show the last token before the window both in its group and as it is.
         num_queries: newest queries whose mean weighs a group.
         weighed_by: see `WeighedBy`. Groups that close in decoding are weighed as they close, in either case.
@@ -51,10 +39,7 @@ class Grouping:
 
     size: int
     window: int
-    key_rule: PoolRule
-    value_rule: PoolRule
-    bias: BiasRule = "none"
-    core_position: CorePosition = "last"
+    cores: CoreRule = field(default_factory=CoreRule)
     counts_border_twice: bool = False
     num_queries: int = 1
     weighed_by: WeighedBy = "closing"
@@ -64,14 +49,6 @@ class Grouping:
             raise InputError(
                 f"group, window and num_queries are at least 1, got {self.size}, {self.window} and {self.num_queries}"
             )
-        for what, value, known in (
-            ("key_rule", self.key_rule, PoolRule),
-            ("value_rule", self.value_rule, PoolRule),
-            ("bias", self.bias, BiasRule),
-            ("core_position", self.core_position, CorePosition),
-        ):
-            if value not in get_args(known):
-                raise InputError(f"{what} is one of {', '.join(get_args(known))}, got {value!r}")
         if self.counts_border_twice and self.size == 1:
             raise InputError("groups of one token cannot count their border twice: it would be all there is of a group")
 
@@ -109,33 +86,14 @@ class Grouping:
         ops: Ops,
         scale: float,
     ) -> Entries:
-        """Groups as entries, in the positions of `k`.
+        """Groups as entries: `members` `[M, G]` and `ends` `[M]` as in `Groups`, the rest as in `CoreRule.pool`.
 
-        Args:
-            k, v: `[B, Hk, T, D]`, `[B, Hk, T, Dv]`.
-            members, ends: `[M, G]` and `[M]`, as in `Groups`.
-            queries: `[B, Hk, M, D]`, what weighs each group. Always by rotated keys, as attention would weigh them.
-            rotation: of the T positions.
+        A group is over when its stretch is, even where that ends with exact tokens.
         """
-        pooled = ops.pool(
-            k,
-            v,
-            members[None, None],
-            queries,
-            scale=scale,
-            key_rule=self.key_rule,
-            value_rule=self.value_rule,
-            has_log_count=self.bias == "log_count",
+        entries = self.cores.pool(
+            k, v, members[None, None], (ends - 1)[None, None], queries, rotation=rotation, ops=ops, scale=scale
         )
-        entries = pooled.entries
-        if rotation is not None and self.key_rule != "anchor" and self.core_position != "rotated":
-            places = pooled.anchors if self.core_position == "anchor" else (ends - 1).expand(entries.last.shape)
-            entries = replace(entries, k=self._turned_once(k, members, pooled.weights, places, rotation))
-        if self.bias == "matched":
-            entries = replace(entries, bias=_matched_bias(k, pooled, entries.k, queries, scale))
-        # A group is over when its stretch is, even where that ends with exact tokens.
-        shift = 2 if self.counts_border_twice else 1
-        return replace(entries, last=(ends - shift).expand(entries.last.shape))
+        return Entries(entries.k, entries.v, entries.last - int(self.counts_border_twice), entries.bias)
 
     def _pooled(self, prompt: Prompt, groups: Groups, known: Entries | None) -> Entries:
         num_known = 0
@@ -172,27 +130,6 @@ class Grouping:
         precise = torch.promote_types(queries.dtype, torch.float32)
         share = is_there.to(precise) / is_there.sum(1, keepdim=True)
         return (queries.to(precise) * share[..., None]).sum(3).to(queries.dtype)
-
-    def _turned_once(self, k: Tensor, members: Tensor, weights: Tensor, places: Tensor, rotation: Rotation) -> Tensor:
-        """`[B, Hk, M, D]`: keys averaged as they were before rotation, then rotated to `places` `[B, Hk, M]`."""
-        precise = torch.promote_types(k.dtype, torch.float32)
-        keys = take(k, members.expand(*k.shape[:2], -1, -1)).to(precise)
-        flat = unrotate(keys, rotation, members.clamp_min(0))
-        if self.key_rule == "mean":
-            is_member = members >= 0
-            weights = is_member.to(precise) / is_member.sum(-1, keepdim=True)
-        return rotate((flat * weights[..., None].to(precise)).sum(-2), rotation, places).to(k.dtype)
-
-
-def _matched_bias(k: Tensor, pooled: Pooled, keys: Tensor, queries: Tensor, scale: float) -> Tensor:
-    """log Σ exp(q·k_i) - q·k of the entry, for the query that weighed it: `[B, Hk, M]` float32.
-
-    A weight is exp(q·k_i) over that sum, so the anchor's logit less the logarithm of its weight is the sum's logarithm.
-    """
-    precise = torch.promote_types(k.dtype, torch.float32)
-    anchors = take(k, pooled.anchors).to(precise)
-    above = ((anchors - keys.to(precise)) * queries.to(precise)).sum(-1) * scale
-    return (above - pooled.weights.amax(-1).log()).to(torch.float32)
 
 
 def _exact_entries(prompt: Prompt) -> Entries | None:
