@@ -402,5 +402,8 @@ def test_models_without_a_layer_that_can_be_served_are_named_with_all_reasons() 
     capped = transformers.Gemma2Config(**TINY, num_hidden_layers=2, head_dim=16, layer_types=["full_attention"] * 2)
     with pytest.raises(BackendUnavailableError, match="layers 0, 1: its logits are capped"):
         enable(transformers.Gemma2ForCausalLM(capped), Everything())
+    by_itself = transformers.MptForCausalLM(transformers.MptConfig(d_model=32, n_heads=2, n_layers=1, vocab_size=32))
+    with pytest.raises(BackendUnavailableError, match="MptForCausalLM computes attention by itself"):
+        enable(by_itself, Everything())
     with pytest.raises(UsageError, match="wanted a model of transformers"):
         enable(torch.nn.Linear(2, 2), Everything())

@@ -32,7 +32,8 @@ def enable(
 
     `model.generate` and `model(…)` are used as before; inside, each row of a batch is planned alone, without its
     padding. Pictures are seen by the vision tower as they always were. Positions with several axes (M-RoPE) need
-    nothing: keys are taken as the model rotated them, and the angles as it hands them out.
+    nothing: keys are taken as the model rotated them, and the angles as it hands them out. What is a picture is known
+    by ids or `mm_token_type_ids`; a prompt that comes as embeddings alone counts as text.
 
     Args:
         model: any model of transformers with a text tower whose layers ask the `AttentionInterface`.

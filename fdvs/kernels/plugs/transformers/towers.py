@@ -64,13 +64,11 @@ def find_tower(model: Any, layers: Collection[int] | None = None) -> Tower:
         UsageError: `layers` names one that is not there or cannot be served.
         BackendUnavailableError: no layer can be served; the message names them all.
     """
+    _check_asks(model)
     config = model.config.get_text_config(decoder=True)
     key = _key_of(model.config, config)
     text = _text_model(model, config)
-    if not all(type(part)._can_set_attn_implementation() for part in (model, text)):
-        raise BackendUnavailableError(
-            f"{type(model).__name__} computes attention by itself and does not ask transformers' AttentionInterface"
-        )
+    _check_asks(text)
     blocks: list[nn.Module] = list(text.layers)
     types = list(getattr(config, "layer_types", None) or [FULL] * len(blocks))
     served, left, has_full_left = {}, [], False
@@ -93,6 +91,13 @@ def find_tower(model: Any, layers: Collection[int] | None = None) -> Tower:
     if not served:
         raise BackendUnavailableError(f"no layer of {type(model).__name__} can be served: {said_of(left)}")
     return Tower(key, text, served, tuple(left), has_full_left)
+
+
+def _check_asks(model: Any) -> None:
+    if not type(model)._can_set_attn_implementation():  # by their source, so it needs no list of models
+        raise BackendUnavailableError(
+            f"{type(model).__name__} computes attention by itself and does not ask transformers' AttentionInterface"
+        )
 
 
 def said_of(left: Collection[LeftLayer]) -> str:
