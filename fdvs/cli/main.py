@@ -22,6 +22,7 @@ from fdvs.cli import (
     importing,
     kernels_bench,
     kernels_calibrate,
+    kernels_check,
     models,
     redundancy,
     relink,
@@ -104,10 +105,11 @@ app.add_typer(_models)
 
 _kernels = typer.Typer(
     name="kernels",
-    help="Sparse attention on this machine: speed, and what a model needs.",
+    help="Sparse attention on this machine: whether it is right, how fast it is, and what a model needs.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+_kernels.command("check")(_guarded(kernels_check.check))
 _kernels.command("bench")(_guarded(kernels_bench.bench))
 _kernels.command("calibrate")(_guarded(kernels_calibrate.calibrate))
 app.add_typer(_kernels)

@@ -24,7 +24,9 @@ def commands_of(group: Any, prefix: str = "") -> dict[str, Any]:
 
 
 COMMANDS = commands_of(typer.main.get_command(app))
-WITHOUT_A_LIBRARY = frozenset({"demo", "models list", "models get", "serve", "kernels bench", "kernels calibrate"})
+WITHOUT_A_LIBRARY = frozenset(
+    {"demo", "models list", "models get", "serve", "kernels bench", "kernels calibrate", "kernels check"}
+)
 
 CONTRACT = {
     "build": [
@@ -49,6 +51,7 @@ CONTRACT = {
     "demo": [],
     "models list": ["--json"],
     "models get": ["--role", "--from", "--yes"],
+    "kernels check": ["--backend", "--dtype", "--device", "--json"],
     "kernels bench": ["--out", "--shape", "--length", "--method", "--part", "--backend", "--minutes", "--json"],
     "kernels calibrate": ["--text", "--video", "--tokens", "--target", "--window", "-o", "--json"],
 }  # fmt: skip
