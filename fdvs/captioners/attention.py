@@ -18,7 +18,6 @@ FILES = frozenset({"budgets"})
 
 _INSTEAD = {
     "openai": "its server computes; start that with fdvs serve --attention METHOD",
-    "vllm": "it runs vLLM in this process; use fdvs serve --attention METHOD and the captioner openai",
 }
 
 

@@ -26,7 +26,7 @@ IN_PROCESS = frozenset({"vllm", "transformers"})
 """Back ends that load the model into this process; the others ask a server."""
 
 
-WITH_ATTENTION = frozenset({"transformers"})
+WITH_ATTENTION = frozenset({"transformers", "vllm"})
 """Back ends that attend as `Serving.attention` asks; with the others it is refused."""
 
 

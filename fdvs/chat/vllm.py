@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fdvs.chat.base import ChatReply, ChatRequest, Finish, Frames, Usage
 from fdvs.chat.batching import MAX_REASON_CHARS, QueuedChat, Waiting, failed
@@ -26,6 +26,9 @@ from fdvs.chat.registry import Serving
 from fdvs.chat.templates import has_place_for_video, messages, takes_system
 from fdvs.encoders._local_models import loading, require
 from fdvs.errors import BackendUnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from fdvs.kernels.choice import AttentionChoice
 
 MAX_CONTEXT_TOKENS = 16384
 MAX_IMAGES, MAX_VIDEOS = 64, 1
@@ -45,10 +48,13 @@ class VllmChat(QueuedChat):
 
     Attributes:
         frames_as: how frames reach the model: `video`, `images`, or `none` for one that only reads text.
+        notes: lines for people: which layers attend by which method.
 
     Raises:
-        BackendUnavailableError: vLLM is missing or too old, or the model is not here, or vLLM cannot run it.
-        UsageError: `serving.frames_as` is `video` for a model that takes none.
+        BackendUnavailableError: vLLM is missing or too old, or the model is not here, or vLLM cannot run it, or not
+            with the attention that is asked for.
+        UsageError: `serving.frames_as` is `video` for a model that takes none, or attention is asked for that no
+            request would be long enough for.
     """
 
     name = "vllm"
@@ -71,10 +77,14 @@ class VllmChat(QueuedChat):
         if serving.frames_as == "video" and "video" not in marks:
             raise _no_video(label)
         sequences = SEQUENCES_ON_CPU if is_cpu else SEQUENCES_ON_GPU
+        wanted = _options(config, marks, sequences, is_cpu=is_cpu)
+        if serving.attention is not None:
+            wanted |= _whole_prompts(wanted["max_model_len"], sequences, is_cpu=is_cpu)
+        wanted = _known(wanted, vllm)
         try:
             with loading(label):
-                wanted = _options(config, marks, sequences, is_cpu=is_cpu)
-                self.llm: Any = vllm.LLM(model=str(folder), **_known(wanted, vllm))
+                self.llm: Any
+                self.notes = self._load(vllm, {"model": str(folder), **wanted}, serving.attention)
         except (AssertionError, NotImplementedError, AttributeError) as error:
             raise BackendUnavailableError(f"vLLM cannot run {label}: {error}") from error
         self._tokenizer = self.llm.get_tokenizer()
@@ -83,6 +93,36 @@ class VllmChat(QueuedChat):
         self.frames_as = self._choose_frames_as(serving.frames_as, marks, label)
         self._num_begun = 0
         super().__init__(label, 2 * sequences, _context(config))
+
+    def _load(self, vllm: Any, options: dict[str, Any], attention: AttentionChoice | None) -> tuple[str, ...]:
+        """Starts the engine. Returns what it says of its attention, once that has been seen to run."""
+        from fdvs.kernels.plugs.vllm.asked import Asked
+        from fdvs.kernels.plugs.vllm.plugin import asking
+        from fdvs.kernels.plugs.vllm.proof import length_of_proof, proven, reported
+
+        if attention is None:
+            with asking(None):
+                self.llm = vllm.LLM(**options)
+            return ()
+        if length_of_proof(attention) + 2 > options["max_model_len"]:
+            raise UsageError(
+                f"prompts below {attention.dense_below} tokens are attended to in full, and a request has at most "
+                f"{options['max_model_len']}: set a lower dense_below"
+            )
+        with reported(Asked(attention)) as asked:
+            with asking(asked):
+                self.llm = vllm.LLM(**options)
+            try:
+                return (f"attention {proven(asked, self._attend)}; shorter than {attention.dense_below} are dense",)
+            except BackendUnavailableError:
+                self.release()
+                raise
+
+    def _attend(self, length: int) -> None:
+        """Lets the engine read a prompt of so many tokens."""
+        token = self.llm.get_tokenizer().encode(" a", add_special_tokens=False)[-1]
+        params = self._params.SamplingParams(temperature=0, max_tokens=2, ignore_eos=True)
+        self.llm.generate([{"prompt_token_ids": [token] * length}], params, use_tqdm=False)
 
     def _choose_frames_as(self, wanted: str, marks: Mapping[str, int], label: str) -> str:
         takes_video = "video" in marks and has_place_for_video(
@@ -239,6 +279,16 @@ def _options(config: Mapping[str, Any], marks: Mapping[str, int], sequences: int
         "use_tqdm_on_load": False,
         **({"limit_mm_per_prompt": limits, "mm_processor_cache_gb": 1 if is_cpu else 4} if marks else {}),
     }
+
+
+def _whole_prompts(longest: int, sequences: int, *, is_cpu: bool) -> dict[str, Any]:
+    """What planned attention asks of vLLM: each prompt whole, and nothing of one in another."""
+    whole = {
+        "enable_prefix_caching": False,
+        "enable_chunked_prefill": False,
+        "max_num_batched_tokens": max(longest, sequences),
+    }
+    return whole if is_cpu else {**whole, "attention_backend": "CUSTOM"}
 
 
 def _known(options: Mapping[str, Any], vllm: Any) -> dict[str, Any]:

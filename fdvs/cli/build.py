@@ -50,7 +50,7 @@ def build(
     ] = None,
     attention: Annotated[
         str | None,
-        typer.Option(metavar="METHOD", help="Sparse attention of the captioner transformers: tca, cca, dga, lca, …"),
+        typer.Option(metavar="METHOD", help="Sparse attention of transformers or vllm: tca, cca, dga, lca, …"),
     ] = None,
     attention_set: Annotated[
         list[str] | None,

@@ -6,6 +6,7 @@ import os
 import secrets
 import tempfile
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -17,7 +18,6 @@ from fdvs.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from fdvs.kernels.plugs.vllm.asked import Asked
-    from fdvs.kernels.plugs.vllm.proof import Seen
 
 Decode = Literal["dense", "reduced"]
 
@@ -65,7 +65,7 @@ def serve(
 
     from fdvs.chat.local import find_model
     from fdvs.kernels.choice import choice_of
-    from fdvs.serving.attention import attention_to_ask_for, prove, reported
+    from fdvs.serving.attention import attention_to_ask_for, prove
     from fdvs.serving.command import (
         ServeOptions,
         base_url,
@@ -107,13 +107,13 @@ def serve(
     hardware = "CPU" if vllm.is_cpu else "GPU"
     note(f"starting vLLM {vllm.version} ({hardware}) with {served.name} at {base_url(options)}; its log: {path}")
     start = time.monotonic()
-    with reported(asked) as reporting:
+    with _reported(asked) as reporting:
         options = replace(options, attention=reporting)
         try:
             with Server(command, environment(vllm, options, key, os.environ), path, base_url(options)) as server:
                 server.wait_until_ready(served.name, key, timeout, note)
                 if reporting:
-                    note(_proven(prove(server.url, key, served.name, reporting), reporting))
+                    note(f"attention: {prove(server.url, key, served.name, reporting)}")
                 note(f"ready after {time.monotonic() - start:.0f} s; Ctrl-C ends it. To use it:")
                 typer.echo(line_to_use(served, options, key, api_key_file))
                 server.wait()
@@ -124,18 +124,19 @@ def serve(
     raise AssertionError("a server that runs is waited for")
 
 
-def _proven(seen: Seen, asked: Asked) -> str:
-    from fdvs.serving.attention import length_of_proof
+def _reported(asked: Asked | None) -> AbstractContextManager[Asked | None]:
+    if asked is None:
+        return nullcontext()
+    from fdvs.kernels.plugs.vllm.proof import reported
 
-    tokens = length_of_proof(asked.choice)
-    return f"attention: {asked.choice.words()} attends in {seen.told()} for a prompt of {tokens} tokens"
+    return reported(asked)
 
 
 def _ended(code: int, asked: Asked | None) -> int:
-    if asked:
-        from fdvs.serving.attention import summary
+    if asked and asked.report:
+        from fdvs.kernels.plugs.vllm.proof import read_reports
 
-        note(f"attention: {summary(asked)}")
+        note(f"attention: {read_reports(asked.report).total()}")
     note("fdvs: the server has ended")
     return code
 

@@ -35,7 +35,7 @@ def test_settings_are_those_of_the_method() -> None:
         (settings(more="window"), UsageError, "NAME=VALUE"),
         (settings(attention="", more="window=3"), UsageError, "no method"),
         (settings("openai"), UsageError, "start that with fdvs serve --attention"),
-        (settings("builtin"), UsageError, "captioner builtin cannot use --attention tca: transformers can"),
+        (settings("builtin"), UsageError, "captioner builtin cannot use --attention tca: transformers or vllm can"),
         (settings(more="budgets=/nowhere/b.json"), UsageError, "/nowhere/b.json is named for --attention tca"),
     ],
 )

@@ -15,6 +15,7 @@ from tests.serve.running import Endpoint, Running, all_gone, family_of, launched
 from tests.tiny_models import build
 
 FAMILIES = ("qwen3_vl", "qwen2_5_vl")
+ATTENTION = ("tca", "dense_below=64", "window=16", "block=8")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -40,7 +41,8 @@ def checkpoint(once: Once) -> Callable[[str], Path]:
 def running(
     checkpoint: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str], Running]]:
-    """`running(family)`: its server, which runs until the tests are over and then leaves nothing behind.
+    """`running(family)`: its server, which runs until the tests are over and then leaves nothing behind. The one named
+    `attention` is of the first family, with sparse attention.
 
     All are started when the first is asked for: each is busy with one core for most of its start.
     """
@@ -51,8 +53,11 @@ def running(
 
         def get(family: str) -> Running:
             if not processes:
-                for one in FAMILIES:
-                    processes[one] = stack.enter_context(launched(checkpoint(one), logs / f"{one}.log"))
+                method, *settings = ATTENTION
+                sparse = ["--attention", method, *(word for one in settings for word in ("--attention-set", one))]
+                for one, model, options in (*((one, one, ()) for one in FAMILIES), ("attention", FAMILIES[0], sparse)):
+                    log = logs / f"{one}.log"
+                    processes[one] = stack.enter_context(launched(checkpoint(model), log, *options))
             if family not in found:
                 found[family] = ready(processes[family], logs / f"{family}.log")
             return found[family]

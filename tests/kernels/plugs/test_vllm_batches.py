@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -14,6 +16,7 @@ from fdvs.kernels.methods.tca import Tca
 from fdvs.kernels.plans import dense_plan
 from fdvs.kernels.plugs.vllm.asked import Asked, DecodeRule
 from fdvs.kernels.plugs.vllm.batches import Request, Split, Splitter, requests_of
+from fdvs.kernels.plugs.vllm.proof import Report, read_reports
 from fdvs.kernels.plugs.vllm.session import LayerAttention, Session
 from tests.kernels.inputs import qkv, sdpa_causal
 
@@ -157,3 +160,16 @@ def test_half_precision_stays_what_it_is(dtype: torch.dtype) -> None:
     layer().attend("a", 0, flat(4, q), flat(2, k), flat(2, v), output, Split(tuple(requests_of([0, 20], [20], [-1]))))
     assert output.isfinite().all()
     assert output.abs().sum() > 0
+
+
+def test_a_report_that_nobody_reads_any_more_stops_nothing(tmp_path: Path) -> None:
+    choice = choice_of("tca", ["dense_below=0"])
+    session = Session(Asked(choice), METHOD, report=Report(tmp_path))
+    session.tell_if_due()
+    assert read_reports(tmp_path).stages == ("built",)
+    session.counts.planned_calls = 2
+    session.tell_if_due()  # at once: the first prompt was planned
+    assert read_reports(tmp_path).planned_calls == 2
+    session.report = Report(tmp_path / "gone")
+    session.tell_if_due()
+    assert session.report is None

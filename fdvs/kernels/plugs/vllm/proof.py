@@ -6,15 +6,23 @@ log at most. So whoever asked for sparse attention looks here before saying that
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import tempfile
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from fdvs.errors import BackendUnavailableError
+from fdvs.kernels.choice import AttentionChoice
+from fdvs.kernels.plugs.vllm.asked import Asked
+
 WRITE_EVERY_S = 0.5
+ATTEMPTS = 3
+_SOME_TOKENS = 64
 _MEASURED_CALLS = 256
 
 
@@ -126,6 +134,54 @@ class Seen:
         layers = len(self.layers) + len(self.unserved)
         share = "" if self.kept_share is None else f", {self.kept_share:.0%} of all pairs computed"
         return f"{len(self.layers)} of {layers} layers{share}"
+
+
+def length_of_proof(choice: AttentionChoice) -> int:
+    """Tokens of the prompt that shows whether a method plans: a few more than those it leaves alone."""
+    return max(choice.dense_below, 2) + _SOME_TOKENS
+
+
+def proven(asked: Asked, attend: Callable[[int], object]) -> str:
+    """Has one prompt of ours attended to, and sees in the reports that a method planned it.
+
+    Args:
+        asked: what vLLM was asked for; it reports into `asked.report`.
+        attend: lets vLLM read a prompt of so many tokens and write a few.
+
+    Returns:
+        For people: in how many layers, and what is left of the work.
+
+    Raises:
+        BackendUnavailableError: no method planned it; the message says why.
+    """
+    assert asked.report is not None, "without reports nothing can be proven"
+    before, length = read_reports(asked.report), length_of_proof(asked.choice)
+    for _ in range(ATTEMPTS):
+        attend(length)
+        seen = read_reports(asked.report)
+        if seen.planned_calls > before.planned_calls:
+            return f"{asked.choice.words()} attends in {seen.told()} for a prompt of {length} tokens"
+        time.sleep(1.2 * WRITE_EVERY_S)  # the reports are not written at every step
+    raise BackendUnavailableError(
+        f"asked for attention {asked.choice.words()}, and it does not run: {seen.what_is_wrong()}"
+    )
+
+
+@contextlib.contextmanager
+def reported(asked: Asked) -> Iterator[Asked]:
+    """The same, told to report into a folder that is there for the block and that its owner alone can read.
+
+    What cannot run says why in its report, and fails elsewhere, in other words: an error that leaves the block begins
+    with the reason.
+    """
+    with tempfile.TemporaryDirectory(prefix="fdvs-attention-", ignore_cleanup_errors=True) as folder:
+        try:
+            yield replace(asked, report=Path(folder))
+        except Exception as error:
+            refusals = read_reports(Path(folder)).refusals
+            if not refusals or str(error).startswith(refusals[0]):
+                raise
+            raise BackendUnavailableError(f"{refusals[0]}\n{error}") from error
 
 
 def read_reports(folder: Path) -> Seen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -17,6 +18,8 @@ from fdvs.kernels.plans import Plan
 from fdvs.kernels.plugs.vllm.asked import Asked, asked_in
 from fdvs.kernels.plugs.vllm.batches import Split
 from fdvs.kernels.plugs.vllm.proof import Counts, Report
+
+_log = logging.getLogger(__name__)
 
 MOST_TILES_MEASURED = 4096
 """Tiles of a plan above which its pairs are not counted: they are counted tile by tile."""
@@ -46,10 +49,15 @@ class Session:
         return self.ops
 
     def tell(self, stage: str, **more: str) -> None:
-        """Write down what has been done so far."""
-        if self.report is not None:
-            self.told.update(more, stage=stage, choice=self.asked.choice.words())
+        """Write down what has been done so far. When the folder is gone nobody reads it any more."""
+        if self.report is None:
+            return
+        self.told.update(more, stage=stage, choice=self.asked.choice.words())
+        try:
             self.report.write({**self.told, "counts": self.counts.to_json()})
+        except OSError as error:
+            _log.info("no more reports of attention: %s", error)
+            self.report = None
 
     def tell_if_due(self) -> None:
         """The same at once after the first prompt, later if the last time is long enough ago: called at every step."""
