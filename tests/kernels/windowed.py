@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -86,11 +87,12 @@ def truncated(prompt: Prompt, length: int) -> Prompt:
     rotation = None if turned is None else Rotation(turned.cos[:length], turned.sin[:length])
     exact = None if layout.exact is None else layout.exact[:length]
     begin = Layout(length, layout.borders, exact, rotation)
-    return Prompt(prompt.q[:, :, :length], prompt.k[:, :, :length], prompt.v[:, :, :length], begin)
+    q, k, v = (x[:, :, :length] for x in (prompt.q, prompt.k, prompt.v))
+    return replace(prompt, q=q, k=k, v=v, layout=begin)
 
 
 def attended(method: Grouped, prompt: Prompt) -> Tensor:
-    return reference.attend(prompt.q, prompt.k, prompt.v, method.plan(prompt)).out
+    return reference.attend(prompt.q, prompt.k, prompt.v, method.plan(prompt), scale=prompt.scale).out
 
 
 def check_counts(method: Grouped, prompt: Prompt, *, duplicates: int = 0) -> None:
@@ -111,7 +113,7 @@ def check_counts(method: Grouped, prompt: Prompt, *, duplicates: int = 0) -> Non
 
 
 def check_window_and_single_tokens_are_dense(whole_window: Grouped, single: Grouped, prompt: Prompt) -> None:
-    dense = sdpa_causal(prompt.q, prompt.k, prompt.v)
+    dense = sdpa_causal(prompt.q, prompt.k, prompt.v, scale=prompt.scale)
     for method in (whole_window, single):
         torch.testing.assert_close(attended(method, prompt), dense, atol=1e-10, rtol=1e-8)
 
@@ -121,7 +123,7 @@ def check_causality(method: Grouped, prompt: Prompt, token: int) -> None:
     q, k, v = prompt.q.clone(), prompt.k.clone(), prompt.v.clone()
     for x in (q, k, v):
         x[:, :, token] += 3
-    before, after = attended(method, prompt), attended(method, Prompt(q, k, v, prompt.layout))
+    before, after = attended(method, prompt), attended(method, replace(prompt, q=q, k=k, v=v))
     assert torch.equal(before[:, :, :token], after[:, :, :token])
     assert not torch.equal(before[:, :, token], after[:, :, token])
 
@@ -129,7 +131,7 @@ def check_causality(method: Grouped, prompt: Prompt, token: int) -> None:
 def check_decoding(method: Grouped, whole: Prompt, length: int, *, plan: Plan | None = None) -> None:
     """Steps after the first `length` tokens give the rows of the whole prompt, or of a `plan` made for it."""
     plan = method.plan(whole) if plan is None else plan
-    rows = reference.attend(whole.q, whole.k, whole.v, plan).out
+    rows = reference.attend(whole.q, whole.k, whole.v, plan, scale=whole.scale).out
     start = truncated(whole, length)
     cache = method.cache()
     cache.fill(start, method.plan(start))
@@ -139,7 +141,7 @@ def check_decoding(method: Grouped, whole: Prompt, length: int, *, plan: Plan | 
         turned = whole.layout.rotation
         rotation = None if turned is None else Rotation(turned.cos[at], turned.sin[at])
         cache.append(whole.q[:, :, at], whole.k[:, :, at], whole.v[:, :, at], rotation)
-        out = reference.decode(whole.q[:, :, at], cache.segments()).out
+        out = reference.decode(whole.q[:, :, at], cache.segments(), scale=whole.scale).out
         torch.testing.assert_close(out, rows[:, :, at], atol=1e-10, rtol=1e-8)
         begin = int(plan.band_start[0, 0, step])
         assert cache.num_tokens == step + 1
@@ -155,12 +157,12 @@ def check_chunks(method: Grouped, prompt: Prompt, first: int) -> None:
     whole = method.plan(prompt)
     start = truncated(prompt, first)
     begun = method.plan(start)
-    rest = Prompt(prompt.q[:, :, first:], prompt.k, prompt.v, prompt.layout)
+    rest = replace(prompt, q=prompt.q[:, :, first:])
     plan = method.plan(rest, known=begun.pooled)
     assert plan.pooled is not None
     assert whole.pooled is not None
     torch.testing.assert_close(plan.pooled.k, whole.pooled.k)
     torch.testing.assert_close(plan.pooled.v, whole.pooled.v)
     assert torch.equal(plan.pooled.last, whole.pooled.last)
-    out = reference.attend(rest.q, rest.k, rest.v, plan).out
+    out = reference.attend(rest.q, rest.k, rest.v, plan, scale=rest.scale).out
     torch.testing.assert_close(out, attended(method, prompt)[:, :, first:])

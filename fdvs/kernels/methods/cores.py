@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
@@ -24,9 +24,35 @@ they weigh; or what makes the entry weigh for the query that pooled it exactly w
 the last two are the same."""
 
 
+class Cores(Protocol):
+    """What makes entries of groups."""
+
+    def pool(
+        self,
+        k: Tensor,
+        v: Tensor,
+        members: Tensor,
+        last: Tensor,
+        queries: Tensor,
+        *,
+        rotation: Rotation | None,
+        ops: Ops,
+        scale: float,
+    ) -> Entries:
+        """Groups as entries, in the positions of `k`.
+
+        Args:
+            k, v: `[B, Hk, T, D]`, `[B, Hk, T, Dv]`.
+            members: `[B or 1, Hk or 1, M, G]`, padded with -1 on the right.
+            last: `[B or 1, Hk or 1, M]`, where each group ends; `NEVER` for a group that is padding.
+            queries: `[B, Hk, M, D]`, what weighs each group. Always by rotated keys, as attention would weigh them.
+            rotation: of the T positions.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class CoreRule:
-    """What stands for a group.
+    """What stands for a group of ordinary keys and values.
 
     Attributes:
         key_rule, value_rule: see `PoolRule`.
@@ -63,15 +89,7 @@ class CoreRule:
         ops: Ops,
         scale: float,
     ) -> Entries:
-        """Groups as entries, in the positions of `k`.
-
-        Args:
-            k, v: `[B, Hk, T, D]`, `[B, Hk, T, Dv]`.
-            members: `[B or 1, Hk or 1, M, G]`, padded with -1 on the right.
-            last: `[B or 1, Hk or 1, M]`, where each group ends; `NEVER` for a group that is padding.
-            queries: `[B, Hk, M, D]`, what weighs each group. Always by rotated keys, as attention would weigh them.
-            rotation: of the T positions.
-        """
+        """As `Cores.pool` says."""
         pooled = ops.pool(
             k,
             v,
@@ -88,7 +106,7 @@ class CoreRule:
             places = pooled.anchors if self.core_position == "anchor" else last.masked_fill(last == NEVER, 0)
             entries = replace(entries, k=self._turned_once(k, members, pooled.weights, places, rotation))
         if self.bias == "matched":
-            entries = replace(entries, bias=_matched_bias(k, pooled, entries.k, queries, scale))
+            entries = replace(entries, bias=matched_bias(k, pooled, entries.k, queries, scale))
         return entries
 
     def _turned_once(self, k: Tensor, members: Tensor, weights: Tensor, places: Tensor, rotation: Rotation) -> Tensor:
@@ -102,7 +120,7 @@ class CoreRule:
         return rotate((flat * weights[..., None].to(precise)).sum(-2), rotation, places.clamp_min(0)).to(k.dtype)
 
 
-def _matched_bias(k: Tensor, pooled: Pooled, keys: Tensor, queries: Tensor, scale: float) -> Tensor:
+def matched_bias(k: Tensor, pooled: Pooled, keys: Tensor, queries: Tensor, scale: float) -> Tensor:
     """log Σ exp(q·k_i) - q·k of the entry: `[B, Hk, M]` float32, zero for padding.
 
     The logarithm of the sum is the anchor's logit less the logarithm of its weight.

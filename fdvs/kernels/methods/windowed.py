@@ -15,7 +15,7 @@ from torch import Tensor
 from fdvs.errors import InputError, ShapeError
 from fdvs.kernels.layout import Groups, band_starts, cut_into_groups
 from fdvs.kernels.methods.base import Prompt, queries_at
-from fdvs.kernels.methods.cores import CoreRule
+from fdvs.kernels.methods.cores import CoreRule, Cores
 from fdvs.kernels.ops import Ops
 from fdvs.kernels.plans import Entries, Plan, join_entries
 from fdvs.kernels.rotary import Rotation
@@ -39,7 +39,7 @@ class Grouping:
 
     size: int
     window: int
-    cores: CoreRule = field(default_factory=CoreRule)
+    cores: Cores = field(default_factory=CoreRule)
     counts_border_twice: bool = False
     num_queries: int = 1
     weighed_by: WeighedBy = "closing"
@@ -86,7 +86,7 @@ class Grouping:
         ops: Ops,
         scale: float,
     ) -> Entries:
-        """Groups as entries: `members` `[M, G]` and `ends` `[M]` as in `Groups`, the rest as in `CoreRule.pool`.
+        """Groups as entries: `members` `[M, G]` and `ends` `[M]` as in `Groups`, the rest as in `Cores.pool`.
 
         A group is over when its stretch is, even where that ends with exact tokens.
         """
