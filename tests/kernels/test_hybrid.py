@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import pytest
@@ -127,6 +128,7 @@ def test_decoding_equals_prefill_row_by_row_while_groups_fold(case: Case, num_ne
         torch.testing.assert_close(out, rows[:, :, at], atol=1e-10, rtol=1e-8)
     assert cache.num_tokens == length
     segments = cache.segments()
+    assert segments[-1].last[1, 0].tolist() == list(range(length - segments[-1].num_entries, length))
     assert cache.num_entries == sum(part.num_entries for part in segments)
     assert case.window <= segments[-1].num_entries < case.window + case.group or length < case.window + case.group
 
@@ -231,3 +233,32 @@ def test_settings_that_cannot_be_are_refused() -> None:
     for wrong in ({"group": 0}, {"select_by": "luck"}, {"mass": 2}, {"key_rule": "sum"}, {"window": 0}):
         with pytest.raises(InputError):
             open_method("hybrid", **wrong)
+
+
+@few
+@given(case=cases, spread=st.sampled_from((0.01, 0.3)))
+def test_the_error_is_bounded_by_how_far_members_are_from_their_group_at_any_length(case: Case, spread: float) -> None:
+    q, k, v = qkv(1, *case.heads, case.length, case.length, 8, seed=case.seed)
+    coarse = torch.arange(case.length) // case.group * case.group
+    k, v = (x[:, :, coarse] + spread * x for x in (k, v))
+    prompt = Prompt(q, k, v, Layout(case.length))
+    method = case.method()
+    chosen = method.choose(prompt)
+    plan = method.plan_with(prompt, chosen)
+    out, _ = reference.attend(q, k, v, plan)
+    error = (out - sdpa_causal(q, k, v)).norm(dim=-1)[0, :, -1]
+    assert plan.pooled is not None
+    members = method.members(prompt, chosen)[0]
+    ratio = case.heads[0] // case.heads[1]
+    for head in range(case.heads[0]):
+        inside = members[head // ratio]
+        if not (inside >= 0).any():
+            assert error[head] < 1e-9
+            continue
+        keys, values = (x[0, head // ratio][inside.clamp_min(0)] for x in (k, v))
+        mean_k, mean_v = (x[0, head // ratio][:, None] for x in (plan.pooled.k, plan.pooled.v))
+        is_member = inside >= 0
+        delta = float((((keys - mean_k) @ q[0, head, -1]).abs() / 8**0.5)[is_member].max())
+        epsilon = float((values - mean_v).norm(dim=-1)[is_member].max())
+        longest = float(torch.cat([v[0, head // ratio].norm(dim=-1), mean_v.norm(dim=-1).flatten()]).max())
+        assert error[head] <= epsilon + (math.exp(2 * delta) - 1) * longest + 1e-6

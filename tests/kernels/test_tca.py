@@ -149,6 +149,7 @@ def test_decoding_equals_prefill_row_by_row(heads: tuple[int, int], num_prompt: 
     far = int(chosen[..., : max(num_prompt - window, 0)].sum(-1).max())
     assert cache.num_entries == far + min(window, num_prompt) + num_new
     assert cache.num_entries <= length
+    assert cache.segments()[-1].last[1, 0].tolist() == list(range(max(num_prompt - window, 0), length))
 
 
 def test_quotas_share_out_exactly_the_blocks_there_are() -> None:
