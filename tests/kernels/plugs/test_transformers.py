@@ -123,6 +123,39 @@ def test_short_prompts_are_dense(load: Load) -> None:
         assert (plug.totals().planned, plug.totals().dense) == (1, 1)
 
 
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+def test_a_batch_of_short_prompts_is_left_to_the_model_in_every_way(load: Load, implementation: str) -> None:
+    model, processor = load("qwen2_5_vl")
+    inputs = image_prompts(processor)
+    model.set_attn_implementation(implementation)
+    ways: list[dict[str, Any]] = [{}, {"num_beams": 2}, {"cache_implementation": "static"}]
+    try:
+        expected = [written(model, inputs, **way) for way in ways]
+        with enable(model, SinksAndWindow(), dense_below=1000, measure=True) as plug:
+            assert all(torch.equal(written(model, inputs, **way), one) for way, one in zip(ways, expected, strict=True))
+            said = written(model, inputs, 4, return_dict_in_generate=True)
+            cache = said.past_key_values if hasattr(said, "past_key_values") else said.cache
+            assert not any(isinstance(layer, layer_class()) for layer in cache.layers)
+            entries = int(inputs["attention_mask"].sum()) + 2 * 3
+            assert [(one.kept_share, one.retained_mass, one.logical_entries) for one in plug.report()] == [
+                (1.0, 1.0, entries)
+            ] * 2
+            assert (plug.totals().planned, plug.totals().dense) == (0, 10)  # two beams of each row are four prompts
+    finally:
+        model.set_attn_implementation("sdpa")
+
+
+def test_a_method_that_keeps_every_token_leaves_steps_and_cache_to_the_model(load: Load) -> None:
+    model, processor = load("qwen3_vl")
+    inputs = video_prompt(processor)
+    for way in ({"num_beams": 2}, {"cache_implementation": "static"}, {"prompt_lookup_num_tokens": 2}):
+        expected = written(model, inputs, **way)
+        method = Everything()
+        with enable(model, method, dense_below=0):
+            assert torch.equal(written(model, inputs, **way), expected)
+        assert len(method.prompts) in {4, 8}  # each layer once for each row, and not once for each step
+
+
 # ---- what a method is told ------------------------------------------------------------------------------------------
 
 
@@ -287,6 +320,10 @@ def test_tokens_after_a_prompt_come_one_by_one_or_not_at_all(load: Load) -> None
         torch.testing.assert_close(in_two_parts(), whole[:, 9:], atol=2e-4, rtol=1e-3)
     with enable(model, SinksAndWindow(is_causal=False), dense_below=0), pytest.raises(InputError, match="as a whole"):
         in_two_parts()
+    with enable(model, SinksAndWindow(), dense_below=12), pytest.raises(InputError, match="as a whole, and after 9"):
+        in_two_parts()  # its first part was too short to be planned
+    with enable(model, SinksAndWindow(), dense_below=1000), torch.inference_mode():
+        torch.testing.assert_close(in_two_parts(), model(ids).logits[:, 9:], atol=2e-4, rtol=1e-3)
 
 
 # ---- undone, and refused --------------------------------------------------------------------------------------------

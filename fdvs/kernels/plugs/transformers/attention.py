@@ -47,7 +47,7 @@ class LayerPlanner:
         layouts: Sequence[Layout | None],
         rotation: Rotation | None,
         scale: float | None,
-        has_cache: bool,
+        keeps: bool,
     ) -> tuple[Tensor, list[KeptRow | None]]:
         """Attention of prompts `[B, H, T, D]`, and what each row keeps for the steps that follow.
 
@@ -55,6 +55,7 @@ class LayerPlanner:
             rows: the real tokens of each row.
             layouts: one for each row that has any.
             rotation: `[B or 1, T, R]` each.
+            keeps: whether the steps that follow go by what is returned. False: there are none, or they see every token.
         """
         out = v.new_zeros(q.shape[0], q.shape[1], q.shape[2], v.shape[3])
         kept: list[KeptRow | None] = []
@@ -76,8 +77,11 @@ class LayerPlanner:
             plan = self._plan(prompt)
             out[one] = self._ops.attend(prompt.q, prompt.k, prompt.v, plan, scale=scale).out
             self._count(prompt, plan)
-            kept.append(self._kept(prompt, plan) if has_cache else None)
-        self.record.keeps(kept)
+            kept.append(self._kept(prompt, plan) if keeps else None)
+        if keeps:
+            self.record.keeps(kept)
+        else:
+            self.record.holds(sum(row.length for row in rows))
         return out, kept
 
     def steps(
@@ -104,6 +108,8 @@ class LayerPlanner:
         for i, (row, keeper) in enumerate(zip(rows, kept, strict=True)):
             if row.length and keeper is None:
                 raise InputError(f"row {i} had no token in its prompt and has some now")
+            if row.length > 1 and isinstance(keeper, WholeRow):
+                raise InputError(f"row {i} was too short to be planned and gets {row.length} tokens more at once")
             for at in range(row.begin, row.end):
                 one = slice(i, i + 1), slice(None), slice(at, at + 1)
                 turned = None if rotation is None else _of_row(rotation, i, slice(at, at + 1))
@@ -111,6 +117,26 @@ class LayerPlanner:
                 out[one] = keeper.step(q[one], k[one], v[one], turned)
         self.record.keeps(kept)
         return out
+
+    def left_alone(self, q: Tensor, lengths: Sequence[int] | None) -> None:
+        """Counts a pass that the model attended as it always did.
+
+        Args:
+            lengths: real tokens of each row of a prompt; None for steps.
+        """
+        if lengths is None:
+            self.record.holds(q.shape[0] * q.shape[2], are_more=True)
+            return
+        self.record.begin()
+        for length in lengths:
+            pairs = q.shape[1] * length * (length + 1) // 2
+            self.record.add(
+                is_planned=False,
+                pairs=pairs,
+                dense_pairs=pairs,
+                retained_mass=1.0 if self._is_measured else None,
+            )
+        self.record.holds(sum(lengths))
 
     def _is_planned(self, prompt: Prompt) -> bool:
         return prompt.layout.length >= self._dense_below

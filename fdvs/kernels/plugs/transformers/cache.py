@@ -32,7 +32,7 @@ class KeptRow(Protocol):
 
 
 class WholeRow:
-    """Every token: for methods that plan the prompt only, and for prompts too short to be planned."""
+    """Every token of a prompt that is too short to be planned, in a batch with longer ones."""
 
     def __init__(self, k: Tensor, v: Tensor, ops: Ops, scale: float | None) -> None:
         self._k, self._v, self._ops, self._scale = k, v, ops, scale

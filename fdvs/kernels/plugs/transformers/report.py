@@ -79,6 +79,10 @@ class LayerRecord:
         self._logical = sum(row.num_tokens for row in rows if row is not None)
         self._physical = sum(row.num_entries for row in rows if row is not None)
 
+    def holds(self, num_tokens: int, *, are_more: bool = False) -> None:
+        """A cache that keeps every token was given so many, in all or more."""
+        self._logical = self._physical = num_tokens + (self._logical if are_more else 0)
+
     @property
     def is_empty(self) -> bool:
         return not self._dense_pairs
