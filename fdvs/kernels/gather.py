@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fdvs.kernels import columns, pooling, reference
-from fdvs.kernels.masked import masked_attention
+from fdvs.kernels.masked import causal_attention, masked_attention
 from fdvs.kernels.plans import NEVER, Attended, Entries, Plan, Tiles, check_shapes
 from fdvs.kernels.visibility import num_looked_at, tile_of_rows
 
@@ -44,9 +44,10 @@ class GatherOps:
         """Same as `reference.attend`."""
         check_shapes(q, k, v, plan)
         whole = Call(q, k, v, plan, q.shape[-1] ** -0.5 if scale is None else scale, self._fuses(q))
+        if whole.is_fused and whole.is_causal():
+            return causal_attention(q, k, v, scale=whole.scale)
         near = whole.empty()
-        rows = self._rows(q, k, plan)
-        for part in whole.bands_and_entries(rows):
+        for part in whole.bands_and_entries(self._rows(q, k, plan)):
             part.write(near)
         if plan.tiles is None:
             return near
@@ -114,6 +115,15 @@ class Call:
         lse = torch.full(self.q.shape[:3], -torch.inf, dtype=precise, device=self.q.device)
         return Attended(self.q.new_zeros(*self.q.shape[:3], self.v.shape[3]), lse)
 
+    def is_causal(self) -> bool:
+        """Whether every query sees exactly the keys up to its own, and there are as many of them."""
+        plan, num_k = self.plan, self.k.shape[2]
+        if plan.pooled is not None or plan.selected is not None or plan.tiles is not None:
+            return False
+        if not 0 < len(plan.q_positions) == num_k or bool(plan.band_start.any()):
+            return False
+        return torch.equal(plan.q_positions, torch.arange(num_k, device=plan.q_positions.device))
+
     def bands_and_entries(self, rows: int) -> Iterator[Part]:
         """Band and entries, `rows` queries of one KV head at a time."""
         num_q, heads_k = self.q.shape[2], self.k.shape[1]
@@ -125,16 +135,16 @@ class Call:
         highs = _per_tile(self.plan.q_positions[None] + 1, tile_of, "amax")
         segments = [entries for entries in (self.plan.pooled, self.plan.selected) if entries is not None]
         counts = [_per_tile(num_looked_at(entries.last, start).amax(0), tile_of, "amax") for entries in segments]
+        together = heads_k if not segments and self.plan.band_start.shape[1] == 1 else 1  # all see the same keys
         for tile, high in enumerate(highs[0]):
-            for head in range(heads_k):
+            for head in range(0, heads_k, together):
                 far = [(entries, count[head][tile]) for entries, count in zip(segments, counts, strict=True)]
                 band = slice(min(lows[head][tile], high), high)
-                yield self._near(head, slice(tile * rows, (tile + 1) * rows), far, band)
+                yield self._near(slice(head, head + together), slice(tile * rows, (tile + 1) * rows), far, band)
 
-    def _near(self, head: int, rows: slice, far: Sequence[tuple[Entries, int]], band: slice) -> Part:
+    def _near(self, mine: slice, rows: slice, far: Sequence[tuple[Entries, int]], band: slice) -> Part:
         """One tile: the first entries of each segment, as many as it has to look at, and the keys of its bands."""
-        mine = slice(head, head + 1)
-        start = self.plan.band_start[:, head if self.plan.band_start.shape[1] > 1 else 0, None, rows, None]
+        start = self.plan.band_start[:, mine.start if self.plan.band_start.shape[1] > 1 else 0, None, rows, None]
         positions = torch.arange(band.start, band.stop, device=start.device)
         is_seen = (positions >= start) & (positions <= self.plan.q_positions[rows, None])
         masks = [self._zeros(is_seen.shape).masked_fill_(~is_seen, -torch.inf)]
@@ -142,13 +152,13 @@ class Call:
         for entries, count in far:
             is_hidden = entries.last[:, mine, None, :count] >= start
             if self.plan.is_remainder and entries is self.plan.pooled:
-                is_hidden = is_hidden | self._kept_whole(head, rows, count)
+                is_hidden = is_hidden | self._kept_whole(mine.start, rows, count)
             bias = entries.biases()[:, mine, None, :count].to(masks[0].dtype)
             masks.append(bias.expand(is_hidden.shape).masked_fill(is_hidden, -torch.inf))
             keys.append(entries.k[:, mine, :count])
             values.append(entries.v[:, mine, :count])
         lead = torch.broadcast_shapes(*(mask.shape[:3] for mask in masks))
-        heads = slice(head * self.groups, (head + 1) * self.groups)
+        heads = slice(mine.start * self.groups, mine.stop * self.groups)
         result = masked_attention(
             self.q[:, heads, rows],
             torch.cat(keys, dim=2) if far else keys[0],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -149,6 +150,25 @@ def test_rows_that_see_nothing_are_zero(path: str) -> None:
     assert not out[:, :, is_blind].any()
     assert lse[:, :, is_blind].isneginf().all()
     assert lse[:, :, ~is_blind].isfinite().all()
+
+
+@pytest.mark.parametrize("path", ["gather", "gather_plain", "triton"])
+def test_what_no_query_of_a_tile_sees_is_not_even_loaded(path: str) -> None:
+    """NaN times a weight of zero would be NaN: keys before all bands, entries after all of them, tiles out of sight."""
+    call = sample("selected", Shape(num_q=16, num_k=160)).to(dtype=torch.float32, device=DEVICES.get(path, "cpu"))
+    plan, k, v = call.plan, call.k.clone(), call.v.clone()
+    assert plan.selected is not None
+    first = int(plan.band_start.min()) // 64 * 64  # a tile of keys begins at a multiple of its size
+    assert first >= 64
+    k[:, :, :first] = v[:, :, :first] = torch.nan
+    late = Entries(torch.full_like(k, torch.nan), torch.full_like(v, torch.nan), torch.full_like(k[..., 0], 999).long())
+    keep = torch.zeros(1, 1, 1, 3, dtype=torch.bool, device=k.device)
+    keep[..., 2] = True  # keys 128 to 159, in sight of no query
+    tiles = Tiles(keep, 16, 64)
+    plan = replace(plan, pooled=late, tiles=tiles, band_start=plan.band_start.clamp_max(128))
+    truth = PATHS[path].attend(call.q, call.k, call.v, replace(plan, pooled=None, tiles=None))
+    got = PATHS[path].attend(call.q, k, v, plan)
+    torch.testing.assert_close(got, truth)
 
 
 @every_path

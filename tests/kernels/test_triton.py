@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,9 @@ pytest.importorskip("triton")
 
 from fdvs.errors import BackendUnavailableError, InputError, ShapeError
 from fdvs.kernels.backends import attend
-from fdvs.kernels.names import open_ops
+from fdvs.kernels.layout import Layout
+from fdvs.kernels.methods.base import Prompt
+from fdvs.kernels.names import open_method, open_ops
 from fdvs.kernels.ops import REFERENCE
 from fdvs.kernels.plans import NEVER
 from fdvs.kernels.pooling import PoolRule
@@ -139,6 +142,35 @@ def test_queries_with_tokens_before_heads_are_read_where_they_lie() -> None:
     q, k, v = (x.transpose(1, 2).contiguous().transpose(1, 2) for x in (call.q, call.k, call.v))
     assert not q.is_contiguous()
     torch.testing.assert_close(TRITON.attend(q, k, v, call.plan), TRITON.attend(call.q, call.k, call.v, call.plan))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("tca", {"block": 8, "window": 8, "share": 0.4}),
+        ("cca", {"group": 8, "window": 8}),
+        ("lca", {"group": 8, "window": 8}),
+        ("hybrid", {"block": 8, "window": 8, "group": 8, "share": 0.4}),
+        ("blocks", {"block": 8, "share": 0.3, "sinks": 1, "local": 1}),
+    ],
+)
+def test_methods_plan_the_same_on_triton(name: str, settings: dict[str, Any]) -> None:
+    """Planning runs on a back end, too; what it decides does not depend on which."""
+    q, k, v = (x.float() for x in random_qkv(Shape(1, 2, 1, 41, 41, 32)))
+    there = Prompt(q.to(DEVICE), k.to(DEVICE), v.to(DEVICE), Layout(41), ops=TRITON)
+    got = open_method(name, **settings).plan(there)
+    truth = open_method(name, **settings).plan(Prompt(q, k, v, Layout(41)))
+    assert torch.equal(got.band_start.cpu(), truth.band_start)
+    for mine, theirs in ((got.pooled, truth.pooled), (got.selected, truth.selected)):
+        assert (mine is None) == (theirs is None)
+        if mine is not None and theirs is not None:
+            assert torch.equal(mine.last.cpu(), theirs.last)
+            for part in ("k", "v"):
+                torch.testing.assert_close(getattr(mine, part).cpu(), getattr(theirs, part), atol=1e-6, rtol=1e-5)
+            torch.testing.assert_close(mine.biases().cpu(), theirs.biases())
+    if truth.tiles is not None:
+        assert got.tiles is not None
+        assert torch.equal(got.tiles.keep.cpu(), truth.tiles.keep)
 
 
 @pytest.mark.skipif(not IS_INTERPRETED, reason="a GPU multiplies bfloat16 rightly")
