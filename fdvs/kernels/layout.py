@@ -76,30 +76,35 @@ def cut_into_groups(
     if size < 1:
         raise ShapeError(f"a group needs at least one token, got {size}")
     length = layout.length if until is None else min(until, layout.length)
-    positions = torch.arange(length)
-    piece_begin = torch.zeros(length, dtype=torch.int64)
-    last_border = 0
+    pieces = torch.tensor([0] if length else [], dtype=torch.int64)
     if layout.borders is not None:
         borders = layout.borders.cpu()
-        inside = borders[(borders > 0) & (borders < length)]
-        piece_begin[inside] = inside
-        piece_begin = piece_begin.cummax(0).values
-        last_border = int(inside[-1]) if len(inside) else 0
-    group = (positions - piece_begin) // size
-    begins = torch.ones(length, dtype=torch.bool)
-    begins[1:] = (group[1:] != group[:-1]) | (piece_begin[1:] != piece_begin[:-1])
-    starts = begins.nonzero()[:, 0] if length else positions
-    ends = torch.cat([starts[1:], torch.tensor([length])])
-    is_closed = (ends - starts == size) | (ends <= last_border)
+        pieces = torch.cat([pieces, borders[(borders > 0) & (borders < length)]]).unique()
+    # Long prompts are cut anew for each layer: no step here is about single tokens but where some of them are exact.
+    piece_ends = torch.cat([pieces[1:], pieces.new_tensor([length])[: len(pieces)]])
+    num_groups = (piece_ends - pieces + size - 1) // size
+    before = num_groups.cumsum(0) - num_groups
+    number = torch.arange(int(num_groups.sum())) - before.repeat_interleave(num_groups)
+    starts = pieces.repeat_interleave(num_groups) + number * size
+    ends = torch.minimum(starts + size, piece_ends.repeat_interleave(num_groups))
+    is_closed = (ends - starts == size) | (ends < length)
     starts, ends = starts[is_closed], ends[is_closed]
     members = starts[:, None] + torch.arange(size)
-    is_member = members < ends[:, None]
-    if layout.exact is not None:
-        is_member = is_member & ~layout.exact.cpu()[members.clamp_max(layout.length - 1)]
-    members = members.masked_fill(~is_member, NEVER).sort(dim=1).values  # exact tokens go to the right, then away
-    members = members.masked_fill(members == NEVER, -1)
+    members = members.masked_fill(members >= ends[:, None], -1)
+    members = _without_exact(members, starts, layout.exact_positions().cpu())
     is_filled = members[:, 0] >= 0
     return Groups(members[is_filled].to(device), ends[is_filled].to(device))
+
+
+def _without_exact(members: Tensor, starts: Tensor, exact: Tensor) -> Tensor:
+    """`members` `[M, size]` of groups that begin at `starts` `[M]`, less the positions `exact` `[E]`."""
+    if not len(exact) or not len(starts):
+        return members
+    touched = (torch.searchsorted(starts, exact, right=True) - 1).clamp_min(0).unique()
+    some = members[touched]
+    some = some.masked_fill(torch.isin(some, exact) | (some < 0), NEVER).sort(dim=1).values  # they go to the right
+    members[touched] = some.masked_fill(some == NEVER, -1)
+    return members
 
 
 def band_starts(group_ends: Tensor, q_positions: Tensor, window: int) -> Tensor:
