@@ -33,11 +33,14 @@ def attention_to_ask_for(
     """
     from fdvs.kernels.names import open_method
     from fdvs.kernels.plugs.vllm.asked import Asked
+    from fdvs.kernels.plugs.vllm.fitting import why_it_does_not_fit
     from fdvs.kernels.plugs.vllm.plugin import adapter_of
     from fdvs.kernels.plugs.vllm.proof import length_of_proof
 
     adapter_of(version)
     method = open_method(choice.method, **dict(choice.settings))
+    if reason := why_it_does_not_fit(method):
+        raise UsageError(reason)
     if decode == "reduced" and method.cache() is None:
         raise UsageError(f"{choice.method} keeps every token for writing: leave --attention-decode at dense")
     if length_of_proof(choice) + 2 > longest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,10 +13,13 @@ from fdvs.kernels import reference
 from fdvs.kernels.choice import choice_of
 from fdvs.kernels.layout import Layout, protect
 from fdvs.kernels.methods.base import Prompt
+from fdvs.kernels.methods.budgets import Budgets, HeadBudget
 from fdvs.kernels.methods.tca import Tca
+from fdvs.kernels.names import METHODS, open_method
 from fdvs.kernels.plans import dense_plan
 from fdvs.kernels.plugs.vllm.asked import Asked, DecodeRule
 from fdvs.kernels.plugs.vllm.batches import Request, Split, Splitter, requests_of
+from fdvs.kernels.plugs.vllm.fitting import why_it_does_not_fit
 from fdvs.kernels.plugs.vllm.proof import Report, read_reports
 from fdvs.kernels.plugs.vllm.session import LayerAttention, Session
 from tests.kernels.inputs import qkv, sdpa_causal
@@ -160,6 +164,54 @@ def test_half_precision_stays_what_it_is(dtype: torch.dtype) -> None:
     layer().attend("a", 0, flat(4, q), flat(2, k), flat(2, v), output, Split(tuple(requests_of([0, 20], [20], [-1]))))
     assert output.isfinite().all()
     assert output.abs().sum() > 0
+
+
+SMALL: dict[str, dict[str, Any]] = {
+    "tca": {"window": 8, "block": 4, "share": 0.5},
+    "cca": {"group": 4, "window": 8, "core_position": "rotated"},
+    "dga": {"group": 4, "core_position": "rotated"},
+    "lca": {"group": 4, "window": 8, "num_queries": 4},
+    "hybrid": {},
+    "blocks": {},
+    "flexprefill": {},
+    "xattention": {},
+    "grid": {"strides": (4,)},
+    "dense": {},
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_that_fits_attends_to_prompts_and_writes(name: str) -> None:
+    method = open_method(name, **SMALL[name])
+    assert why_it_does_not_fit(method, [0], heads_k=2) == ""
+    has_cache = method.cache() is not None
+    attention = LayerAttention(Session(Asked(choice_of(name), "reduced" if has_cache else "dense"), method), 8**-0.5)
+    q, k, v = qkv(1, 4, 2, 37, 37, 8, dtype=torch.float32)
+    query, key, value = flat(4, q), flat(2, k), flat(2, v)
+    output = torch.full_like(query, torch.nan)
+    whole = requests_of([0, 36], [36], [5])
+    attention.attend("a", 0, query[:36], key[:36], value[:36], output[:36], Split(tuple(whole), alive=frozenset({5})))
+    if has_cache:
+        step = (Request(0, 0, 1, 37, 5),)
+        attention.attend("a", 0, query[36:], key[36:], value[36:], output[36:], Split((), step, alive=frozenset({5})))
+    assert output[: 37 if has_cache else 36].isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("cca", "core_position=rotated"), ("dga", "core_position=rotated"), ("grid", "borders of frames in the layout")],
+)
+def test_a_method_that_needs_more_than_vllm_says_is_refused(name: str, told: str) -> None:
+    assert told in why_it_does_not_fit(open_method(name))
+
+
+def test_budgets_of_another_model_are_refused() -> None:
+    selection = Tca(block=4).selection
+    budgets = Budgets(selection, {0: [HeadBudget((0.5, 0.5, 0.0))] * 2}, window=8, target=0.9, model="m")
+    method = Tca(block=4, window=8, budgets=budgets)
+    assert why_it_does_not_fit(method, [0], heads_k=2) == ""
+    assert "no budgets for layer 1" in why_it_does_not_fit(method, [0, 1], heads_k=2)
+    assert "the budgets are for 2" in why_it_does_not_fit(method, [0], heads_k=4)
 
 
 def test_a_report_that_nobody_reads_any_more_stops_nothing(tmp_path: Path) -> None:

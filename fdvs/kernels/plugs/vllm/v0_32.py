@@ -20,6 +20,7 @@ from torch import Tensor
 from fdvs.errors import InputError
 from fdvs.kernels.plugs.vllm.asked import VARIABLE
 from fdvs.kernels.plugs.vllm.batches import Split, Splitter, requests_of
+from fdvs.kernels.plugs.vllm.fitting import why_it_does_not_fit
 from fdvs.kernels.plugs.vllm.limits import what_hinders, why_unserved
 from fdvs.kernels.plugs.vllm.session import LayerAttention, session_of
 
@@ -74,7 +75,11 @@ class _Builder:
         stock.__init__(kv_cache_spec, layer_names, vllm_config, device)
         self._session = session_of(os.environ[VARIABLE])
         asked = self._session.asked
-        wrong = what_hinders(vllm_config, asked, has_reduced_cache=self._session.method.cache() is not None)
+        method = self._session.method
+        wrong = what_hinders(vllm_config, asked, has_reduced_cache=method.cache() is not None)
+        numbers = [_number(name) for name in layer_names]
+        if reason := why_it_does_not_fit(method, numbers, kv_cache_spec.num_kv_heads):
+            wrong.append(reason)
         if wrong:
             message = f"attention {asked.choice.words()} cannot run in this vLLM: {'; '.join(wrong)}"
             self._session.tell("refused", refusal=message)
