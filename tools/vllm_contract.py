@@ -149,12 +149,13 @@ def _looked_up(contract: Mapping[str, Any], name: str) -> list[str]:
 
 def _class(node: ast.ClassDef) -> dict[str, Any]:
     fields = [one for one in node.body if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name)]
+    is_enum = any(ast.unparse(base).endswith("Enum") for base in node.bases)
     named: list[ast.AnnAssign | ast.Assign] = [*fields, *(one for one in node.body if isinstance(one, ast.Assign))]
     methods = [one for one in node.body if isinstance(one, ast.FunctionDef)]
     return {
         "bases": [ast.unparse(base) for base in node.bases],
         "members": sorted(map(_named, named)),
-        "values": sorted(text for one in named for text in _value(one)),
+        "values": [] if is_enum else sorted(text for one in named for text in _value(one)),
         "required": sorted(_named(one) for one in fields if one.value is None),
         "methods": {one.name: _parameters(one) for one in sorted(methods, key=lambda one: one.name)},
         "attributes": sorted({name for one in methods if one.name == "__init__" for name in _set_on_self(one)}),
@@ -196,8 +197,9 @@ def _parameters(node: ast.FunctionDef) -> str:
 
 
 def written(version: str, contract: Mapping[str, Any]) -> str:
-    """The contract as its file holds it."""
-    return json.dumps({"vllm": version, "contract": contract}, indent=1, sort_keys=True) + "\n"
+    """The contract as its file holds it: one line for each name."""
+    lines = [f" {json.dumps(name)}: {json.dumps(contract[name], sort_keys=True)}" for name in sorted(contract)]
+    return f'{{"vllm": {json.dumps(version)}, "contract": {{\n' + ",\n".join(lines) + "\n}}\n"
 
 
 def file_of(version: str) -> Path:

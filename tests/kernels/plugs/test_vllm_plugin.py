@@ -52,14 +52,14 @@ def test_asking_for_nothing_hides_what_the_environment_says(monkeypatch: pytest.
     assert os.environ[VARIABLE] == "tca"
 
 
-@pytest.mark.parametrize("version", ["0.32.0", "0.33.0", "0.33.1.dev4+gabc", "0.32.0+cpu"])
+@pytest.mark.parametrize("version", ["0.26.0", "0.32.0", "0.33.1.dev4+gabc", "0.32.0+cpu"])
 def test_releases_that_are_known_have_an_adapter(version: str) -> None:
-    assert plugin.adapter_of(version) == "v0_32"
+    assert plugin.adapter_of(version) == "v0_26"
 
 
-@pytest.mark.parametrize("version", ["0.31.2", "0.34.0", "1.0.0", "dev"])
+@pytest.mark.parametrize("version", ["0.25.1", "0.34.0", "1.0.0", "dev"])
 def test_other_releases_are_refused_with_those_that_are_known(version: str) -> None:
-    with pytest.raises(BackendUnavailableError, match=r"vLLM 0\.32, 0\.33, and this is vLLM"):
+    with pytest.raises(BackendUnavailableError, match=r"vLLM 0\.26 to 0\.33, and this is vLLM"):
         plugin.adapter_of(version)
 
 

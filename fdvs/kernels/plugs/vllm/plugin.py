@@ -17,8 +17,9 @@ from fdvs.errors import BackendUnavailableError
 from fdvs.kernels.plugs.vllm.asked import VARIABLE, Asked, asked_here
 from fdvs.kernels.plugs.vllm.proof import Report
 
-ADAPTERS = {(0, 32): "v0_32", (0, 33): "v0_32"}
-"""Which module of this folder speaks the interface of a vLLM, by its first two numbers."""
+ADAPTERS = {(0, minor): "v0_26" for minor in range(26, 34)}
+"""Which module of this folder speaks the interface of a vLLM, by its first two numbers. Run with 0.32; held against the
+sources of the others (`tools/vllm_contract.py`)."""
 
 
 def register() -> None:
@@ -79,9 +80,9 @@ def adapter_of(version: str) -> str:
         major, minor = (int(part) for part in version.split(".")[:2])
         return ADAPTERS[major, minor]
     except (ValueError, KeyError):
-        known = ", ".join(f"{major}.{minor}" for major, minor in sorted(ADAPTERS))
+        first, last = (".".join(map(str, one)) for one in (min(ADAPTERS), max(ADAPTERS)))
         raise BackendUnavailableError(
-            f"sparse attention of fdvs knows the interface of vLLM {known}, and this is vLLM {version}"
+            f"sparse attention of fdvs knows the interface of vLLM {first} to {last}, and this is vLLM {version}"
         ) from None
 
 

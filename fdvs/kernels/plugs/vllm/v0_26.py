@@ -1,4 +1,4 @@
-"""Our attention in the interface of vLLM 0.32 and 0.33.
+"""Our attention in the interface of vLLM 0.26 to 0.33.
 
 Each class is one of vLLM's own with a mixin before it: vLLM's attention still writes the paged cache and computes every
 request that no method plans. A planned prompt is whole, so its queries, keys and values are those of the step, and
