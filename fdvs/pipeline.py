@@ -134,7 +134,7 @@ def measurer(
         return Measured(
             small=frame.small(),
             prepared=encoder.prepare(frame),
-            thumbnail=jpeg.encode(frame.rgb(THUMBNAIL_SHORT_SIDE)) if frame.pts in first_samples else None,
+            thumbnail=jpeg.encode_frame(frame, THUMBNAIL_SHORT_SIDE) if frame.pts in first_samples else None,
             frame=frame.apart(apart) if short_side else None,
             shown=watch.shown(frame, begins_clip=frame.pts in first_samples) if watch else None,
         )
@@ -142,9 +142,9 @@ def measurer(
     return measure
 
 
-def small_enough(frame: Frame, short_side: int) -> NDArray[np.uint8]:
-    """`[H, W, 3]` RGB whose short side is `short_side`, or the picture's own where that is smaller."""
-    return frame.quick_rgb(min(short_side, frame.width, frame.height))
+def small_jpeg(jpeg: JpegEncoder, frame: Frame, short_side: int) -> bytes:
+    """A JPEG file whose shorter side is `short_side`, or the picture's own where that is smaller."""
+    return jpeg.encode_frame(frame, min(short_side, frame.width, frame.height))
 
 
 def describe_clips(
@@ -171,7 +171,7 @@ def describe_clips(
     jpeg = JpegEncoder()
 
     def picture(frame: Frame) -> TimedPicture:
-        return TimedPicture(frame.time_ms, jpeg.encode(small_enough(frame, short_side)))
+        return TimedPicture(frame.time_ms, small_jpeg(jpeg, frame, short_side))
 
     with ThreadPoolExecutor(1, thread_name_prefix="fdvs-pictures") as thread:
         before: tuple[DescribedClip, list[Future[TimedPicture]]] | None = None

@@ -21,7 +21,7 @@ from fdvs.media.black import join_black
 from fdvs.media.clips import plan_at
 from fdvs.media.jpeg import JpegEncoder
 from fdvs.media.reader import read_clips
-from fdvs.pipeline import DescribedClip, SaidAndAdded, describe_clips, measurer, readings_key, small_enough
+from fdvs.pipeline import DescribedClip, SaidAndAdded, describe_clips, measurer, readings_key, small_jpeg
 from fdvs.records import Caption, CaptionKind, Clip, TimedPicture
 from fdvs.settings import ClipSettings
 from fdvs.store.clips import ClipRow
@@ -144,7 +144,7 @@ class ClipStages:
             self._source.path,
             self._source.index,
             plans,
-            lambda frame: jpeg.encode(small_enough(frame, side)),
+            lambda frame: small_jpeg(jpeg, frame, side),
             decoder=self._settings.run.decoder,
         )
         for item in read if rows else ():
