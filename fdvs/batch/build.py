@@ -153,14 +153,13 @@ def ready_models(store: Store, jobs: Sequence[Job], note: OnNote, ask: Ask | Non
     from fdvs.batch.leave import obtain_leave
     from fdvs.hosting.starting import hosted
     from fdvs.models.resolve import check_servers
-    from fdvs.pipeline import captions_hash
 
     def probe(asked_about: Sequence[Job]) -> list[Event]:
         return _run([replace(job, until="probe", dry_run=True) for job in asked_about], settings, None, None)
 
     obtain_leave(store, jobs, settings, probe, ask=ask)
     check_servers(settings)
-    with hosted(settings, captions_hash(settings), note) as socket:
+    with hosted(settings, note) as socket:
         yield socket
 
 

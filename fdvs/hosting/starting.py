@@ -24,7 +24,7 @@ _LAST_WORDS = 2000
 
 
 @contextmanager
-def hosted(settings: Settings, settings_hash: str, note: Callable[[str], None]) -> Iterator[str]:
+def hosted(settings: Settings, note: Callable[[str], None]) -> Iterator[str]:
     """Path of a socket behind which the models of `settings` are; empty where none has to be hosted.
 
     Args:
@@ -38,6 +38,8 @@ def hosted(settings: Settings, settings_hash: str, note: Callable[[str], None]) 
     if not roles:
         yield ""
         return
+    from fdvs.pipeline import captions_hash  # loads FFmpeg, which a build without hosted models leaves to its workers
+
     with tempfile.TemporaryDirectory(prefix="fdvs-") as folder, tempfile.TemporaryFile() as errors:
         path = str(Path(folder) / "models")  # in a folder that only this user can enter
         process = subprocess.Popen(
@@ -50,7 +52,7 @@ def hosted(settings: Settings, settings_hash: str, note: Callable[[str], None]) 
         )
         try:
             note(f"loading the model of the {' and the '.join(roles)}")
-            for line in _await_ready(process, settings, settings_hash, errors):
+            for line in _await_ready(process, settings, captions_hash(settings), errors):
                 note(line)
             yield path
             for line in _summary(path):
