@@ -188,6 +188,18 @@ def test_groups_are_weighed_by_the_last_query_and_at_decoding_by_the_newest(rule
             torch.testing.assert_close(held[:, :, group], (weights[..., None] * given_[:, :, at]).sum(2))
 
 
+@few
+@given(case=cases, key_rule=st.sampled_from(("mean", "anchor", "weighted")))
+def test_groups_that_are_matched_are_exact_for_the_query_that_weighs_them(case: Case, key_rule: Any) -> None:
+    prompt = case._replace(heads=(2, 2)).prompt()
+    method = case.method(key_rule=key_rule, value_rule="weighted", bias="matched")
+    plan = method.plan(prompt)
+    out, lse = reference.attend(prompt.q, prompt.k, prompt.v, plan)
+    truth, dense_lse = reference.attend(prompt.q, prompt.k, prompt.v, dense_plan(case.length, case.length))
+    torch.testing.assert_close(out[:, :, -1], truth[:, :, -1], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(lse[:, :, -1], dense_lse[:, :, -1], atol=1e-5, rtol=1e-5)
+
+
 def test_kept_tokens_leave_their_group_and_stay_when_it_folds() -> None:
     members = torch.tensor([[0, 1, 2], [3, 4, -1]])
     chosen = torch.tensor([[[False, True, False, True, True], [False] * 5]])
@@ -230,7 +242,14 @@ def test_pairs_are_those_that_are_seen() -> None:
 
 def test_settings_that_cannot_be_are_refused() -> None:
     assert isinstance(open_method("hybrid"), Hybrid)
-    for wrong in ({"group": 0}, {"select_by": "luck"}, {"mass": 2}, {"key_rule": "sum"}, {"window": 0}):
+    for wrong in (
+        {"group": 0},
+        {"select_by": "luck"},
+        {"mass": 2},
+        {"key_rule": "sum"},
+        {"bias": "none"},
+        {"window": 0},
+    ):
         with pytest.raises(InputError):
             open_method("hybrid", **wrong)
 

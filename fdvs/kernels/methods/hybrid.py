@@ -7,7 +7,7 @@ token before a query is counted exactly once: in the window, in the selection, o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
@@ -18,6 +18,7 @@ from fdvs.kernels.columns import positions_of
 from fdvs.kernels.layout import Groups, Layout, band_starts, cut_into_groups
 from fdvs.kernels.methods.base import Prompt, ReducedCache, queries_at
 from fdvs.kernels.methods.buffers import EntryBuffer, entries_before, no_entries, tokens_from
+from fdvs.kernels.methods.cores import matched_bias
 from fdvs.kernels.methods.selection import is_at, smallest_set, with_exact
 from fdvs.kernels.methods.tca import Tca
 from fdvs.kernels.ops import Ops
@@ -42,6 +43,9 @@ class Hybrid(Tca):
             at prefill and at decoding. `weighted` and `anchor` weigh by the last query of the prompt, and in decoding
             by the query of the step at which the group leaves the window. An anchor is the strongest member: with the
             logarithm of the count it stands for too much (test_hybrid.py). Keys are pooled as they are rotated.
+        bias: `log_count` lets a group of equal tokens weigh what they weigh. `matched` lets any group weigh what its
+            tokens weigh for the query that weighs it; with weighted values that query, where it is the only one of its
+            KV head, gets what dense attention gives.
 
     Decided here:
         - Groups are cut at the borders of the layout before anything is selected, so that all heads have the same
@@ -56,6 +60,7 @@ class Hybrid(Tca):
     group: int = 16
     key_rule: PoolRule = "mean"
     value_rule: PoolRule = "mean"
+    bias: Literal["log_count", "matched"] = "log_count"
 
     name: ClassVar[str] = "hybrid"
 
@@ -67,6 +72,8 @@ class Hybrid(Tca):
             raise InputError(f"select_by is 'quotas' or 'mass', got {self.select_by!r}")
         if not 0 <= self.mass <= 1:
             raise InputError(f"mass lies in 0…1, got {self.mass}")
+        if self.bias not in {"log_count", "matched"}:
+            raise InputError(f"bias is 'log_count' or 'matched', got {self.bias!r}")
         for rule in (self.key_rule, self.value_rule):
             if rule not in {"mean", "weighted", "anchor"}:
                 raise InputError(f"a group is pooled by 'mean', 'weighted' or 'anchor', got {rule!r}")
@@ -74,7 +81,7 @@ class Hybrid(Tca):
     @property
     def needs_query(self) -> bool:
         """Whether what stands for a group depends on a query."""
-        return not self.key_rule == self.value_rule == "mean"
+        return self.bias == "matched" or not self.key_rule == self.value_rule == "mean"
 
     def choose(self, prompt: Prompt) -> Tensor:
         if self.select_by == "quotas":
@@ -109,7 +116,11 @@ class Hybrid(Tca):
     ) -> Entries:
         """`members` `[B, Hk, M, G]` as entries, weighed by one query for each KV head, `[B, Hk, 1, D]`."""
         queries = None if weigher is None else weigher.expand(-1, -1, members.shape[2], -1)
-        return ops.pool(k, v, members, queries, scale=scale, key_rule=self.key_rule, value_rule=self.value_rule).entries
+        pooled = ops.pool(k, v, members, queries, scale=scale, key_rule=self.key_rule, value_rule=self.value_rule)
+        if self.bias == "log_count" or queries is None:
+            return pooled.entries
+        scale = k.shape[-1] ** -0.5 if scale is None else scale
+        return replace(pooled.entries, bias=matched_bias(k, pooled, pooled.entries.k, queries, scale))
 
     def cache(self) -> ReducedCache:
         return HybridCache(self)
