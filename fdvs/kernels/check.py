@@ -15,7 +15,7 @@ from fdvs.kernels.names import BACKENDS, open_ops
 from fdvs.kernels.ops import REFERENCE, Ops
 from fdvs.kernels.plans import Entries
 from fdvs.kernels.reference import attend_in
-from fdvs.kernels.samples import PLAN_KINDS, Shape, random_qkv, sample
+from fdvs.kernels.samples import PLAN_KINDS, TILED, Shape, random_qkv, sample
 from fdvs.kernels.tolerance import Verdict, judge
 
 TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -35,6 +35,10 @@ WIDE = (
 
 LONG = (Shape(1, 14, 2, 1023, 1023, 128), Shape(1, 8, 2, 1025, 1025, 64))
 """More than one tile of everything: for GPUs."""
+
+
+WITHOUT_TILES = frozenset({"rows"})
+"""Back ends that say they compute no plans with tiles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +184,9 @@ def _operations(backend: str, device: str) -> Iterator[Operation]:
     shapes = SMALL if is_slow else WIDE if device == "cpu" else WIDE + LONG
     for number, shape in enumerate(shapes[:1] if is_slow and is_flex else shapes):
         block_q, block_k = ((16, 16), (5, 7), (128, 64))[number % 3]
-        for kind in ("both", "remainder") if is_flex else PLAN_KINDS:
-            yield _attention(kind, shape, block_q, block_k)
+        for kind in PLAN_KINDS if not is_flex else ("remainder",) if is_slow else ("both", "remainder"):
+            if backend not in WITHOUT_TILES or kind not in TILED:
+                yield _attention(kind, shape, block_q, block_k)
     for shape in () if is_flex else shapes[:4]:
         yield _decoding(shape)
         yield from _planning(shape)

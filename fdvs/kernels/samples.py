@@ -191,6 +191,10 @@ PLAN_KINDS = tuple(_BUILDERS)
 """Every kind of plan: band only, each segment alone and together, and the odd ones."""
 
 
+TILED = frozenset({"tiles", "tiles_per_query_head", "remainder", "permuted", "empty"})
+"""Kinds of plans that have tiles."""
+
+
 def sample(kind: str, shape: Shape, seed: int = 0, *, block_q: int = 16, block_k: int = 16) -> Sample:
     """A call of this shape with a plan of one of `PLAN_KINDS`, in float64 on the CPU.
 

@@ -13,7 +13,7 @@ from fdvs.kernels import check as module
 from fdvs.kernels.check import CheckSettings, Finding, check, summarise
 from fdvs.kernels.gather import GatherOps
 from fdvs.kernels.plans import Attended, Plan
-from fdvs.kernels.samples import Shape
+from fdvs.kernels.samples import PLAN_KINDS, TILED, Shape, sample
 from fdvs.kernels.tolerance import judge
 from tests.cli.commands import fdvs
 
@@ -44,6 +44,14 @@ def test_what_is_right_is_right_in_every_type() -> None:
     assert {one.dtype for one in findings} == {"fp32", "fp16", "bf16"}
     operations = {one.operation for one in findings}
     assert {"attend permuted", "decode, merge", "pool", "column scores", "top-k, compact"} <= operations
+
+
+@pytest.mark.usefixtures("_small")
+def test_a_back_end_without_tiles_is_not_asked_for_them() -> None:
+    findings = check(CheckSettings(("rows",), "cpu", ("fp32",)))
+    assert {one.outcome for one in findings} == {"right"}
+    assert not any(one.operation.removeprefix("attend ") in TILED for one in findings)
+    assert all((sample(kind, Shape()).plan.tiles is not None) == (kind in TILED) for kind in PLAN_KINDS)
 
 
 @pytest.mark.usefixtures("_small")
