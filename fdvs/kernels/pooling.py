@@ -56,11 +56,11 @@ def pool(
     is_member = members >= 0
     counts = is_member.sum(-1)
     keys, values = take(k, members), take(v, members)
+    precise = torch.promote_types(k.dtype, torch.float32)
     if queries is None:
-        weights = is_member / counts.clamp_min(1)[..., None]
+        weights = is_member.to(precise) / counts.clamp_min(1)[..., None]
     else:
         scale = k.shape[-1] ** -0.5 if scale is None else scale
-        precise = torch.promote_types(k.dtype, torch.float32)
         logits = (keys.to(precise) * queries[..., None, :].to(precise)).sum(-1) * scale
         weights = torch.softmax(logits.masked_fill(~is_member, -torch.inf), dim=-1).nan_to_num(0.0)
     best = weights.masked_fill(~is_member, -1.0).argmax(dim=-1, keepdim=True)
@@ -87,9 +87,9 @@ def take(rows: Tensor, positions: Tensor) -> Tensor:
 def _by_rule(rule: PoolRule, rows: Tensor, weights: Tensor, is_member: Tensor, best: Tensor) -> Tensor:
     if rule == "anchor":
         return rows.gather(-2, best[..., None].expand(*best.shape, rows.shape[-1]))[..., 0, :]
-    if rule == "mean":
-        weights = is_member / is_member.sum(-1, keepdim=True).clamp_min(1)
     precise = torch.promote_types(rows.dtype, torch.float32)
+    if rule == "mean":
+        weights = is_member.to(precise) / is_member.sum(-1, keepdim=True).clamp_min(1)
     return (rows.to(precise) * weights[..., None].to(precise)).sum(-2).to(rows.dtype)
 
 
