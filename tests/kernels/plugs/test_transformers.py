@@ -326,6 +326,19 @@ def test_tokens_after_a_prompt_come_one_by_one_or_not_at_all(load: Load) -> None
         torch.testing.assert_close(in_two_parts(), model(ids).logits[:, 9:], atol=2e-4, rtol=1e-3)
 
 
+@pytest.mark.parametrize("method", [Everything(), SinksAndWindow()])
+@pytest.mark.parametrize("dense_below", [0, 1000])
+def test_a_cache_that_no_plan_has_seen_is_refused(load: Load, method: Any, dense_below: int) -> None:
+    model, processor = load("qwen2")
+    ids = text_prompt(processor)["input_ids"]
+    past = require("transformers", "models").DynamicCache(config=model.config)
+    with torch.inference_mode():
+        name = "cache" if hasattr(model(ids[:, :2]), "cache") else "past_key_values"
+        model(ids[:, :9], **{name: past})
+        with enable(model, method, dense_below=dense_below), pytest.raises(InputError, match="filled before"):
+            model(ids[:, 9:], **{name: past})
+
+
 # ---- undone, and refused --------------------------------------------------------------------------------------------
 
 

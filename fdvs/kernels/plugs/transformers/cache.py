@@ -160,9 +160,14 @@ def planned_layer(past: Any, index: int) -> Any:
     if type(layer) is not DynamicLayer:
         raise BackendUnavailableError(_wrong_cache(layer))
     if layer.get_seq_length():
-        raise InputError("this cache was filled before the attention was replaced; begin with an empty one")
+        raise unseen()
     past.layers[index] = ours()
     return past.layers[index]
+
+
+def unseen() -> InputError:
+    """What is said of a cache with tokens in it that no plan has seen."""
+    return InputError("this cache was filled before the attention was replaced; begin with an empty one")
 
 
 def _wrong_cache(found: Any) -> str:

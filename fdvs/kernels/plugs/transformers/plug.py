@@ -15,7 +15,7 @@ from torch.utils.hooks import RemovableHandle
 
 from fdvs.errors import BackendUnavailableError, InputError, UsageError
 from fdvs.kernels.plugs.transformers.attention import LayerPlanner
-from fdvs.kernels.plugs.transformers.cache import planned_layer
+from fdvs.kernels.plugs.transformers.cache import planned_layer, unseen
 from fdvs.kernels.plugs.transformers.layouts import kinds_of, places_of
 from fdvs.kernels.plugs.transformers.report import LayerReport, Totals
 from fdvs.kernels.plugs.transformers.running import Pass, cache_in, tokens_in
@@ -158,6 +158,8 @@ class Plug:
         elif past in self._whole:
             running.is_dense = True
             self._check_parts(before, tokens_in(args, kwargs).shape[1])
+        elif not self._has_reduced_cache:
+            raise unseen()
 
     def _check_parts(self, before: int, new: int) -> None:
         """A prompt in parts is not planned at all once its first part was not."""
