@@ -35,6 +35,8 @@ from tools.vllm_contract import contract_of, file_of, installed_package, install
 pytestmark = [pytest.mark.model, pytest.mark.slow, needs("vllm"), pytest.mark.filterwarnings("default")]
 
 DECODE: dict[str, DecodeRule] = {"qwen2_5_vl": "dense", "qwen3_vl": "reduced"}
+SHORT = 30
+WRITTEN = (3, 8, 5, 4)
 SPARSE = Tca(window=16, block=8, share=0.3)
 OPTIONS: dict[str, Any] = {
     "max_model_len": 1024, "max_num_batched_tokens": 1024, "max_num_seqs": 2, "enable_chunked_prefill": False,
@@ -65,7 +67,7 @@ def engine(request: pytest.FixtureRequest, tiny_model: TinyModel) -> Iterator[En
             patch.setenv(name, value)
         from vllm import LLM
 
-        asked = Asked(choice_of("tca", ["dense_below=0", "window=4096"]), DECODE[family])
+        asked = Asked(choice_of("tca", [f"dense_below={SHORT}", "window=4096"]), DECODE[family])
         with asking(None):
             stock = LLM(str(tiny_model(family)), **OPTIONS)
         with asking(asked):
@@ -94,16 +96,17 @@ def prompts() -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def generated(llm: Any) -> list[tuple[list[int], float]]:
-    """For each prompt the tokens it is gone on with, and the sum of their log probabilities."""
+def generated(llm: Any) -> tuple[list[tuple[list[int], float]], list[int]]:
+    """For each prompt the tokens it goes on with and the sum of their log probabilities; and the lengths of all."""
     from vllm import SamplingParams
 
-    params = [SamplingParams(temperature=0, max_tokens=tokens, logprobs=1, ignore_eos=True) for tokens in (3, 8, 5, 4)]
-    replies = [one.outputs[0] for one in llm.generate(prompts(), params, use_tqdm=False)]
-    return [
+    params = [SamplingParams(temperature=0, max_tokens=tokens, logprobs=1, ignore_eos=True) for tokens in WRITTEN]
+    outputs = llm.generate(prompts(), params, use_tqdm=False)
+    written = [
         (list(one.token_ids), sum(step[token].logprob for step, token in zip(one.logprobs, one.token_ids, strict=True)))
-        for one in replies
+        for one in (output.outputs[0] for output in outputs)
     ]
+    return written, [len(output.prompt_token_ids) for output in outputs]
 
 
 @pytest.fixture
@@ -121,28 +124,33 @@ def splits(monkeypatch: pytest.MonkeyPatch) -> list[Split]:
 
 
 def test_a_plan_that_keeps_everything_writes_what_vllm_writes(engine: Engine, splits: list[Split]) -> None:
-    wanted = generated(engine.stock)
+    wanted, lengths = generated(engine.stock)
     assert not splits  # that one is vLLM's own
-    got = generated(engine.llm)
+    got, _ = generated(engine.llm)
     assert [tokens for tokens, _ in got] == [tokens for tokens, _ in wanted]
     assert [total for _, total in got] == pytest.approx([total for _, total in wanted], abs=1e-2)
     counts = engine.session.counts
-    assert counts.planned_prompts == 4
-    assert counts.planned_calls == 4 * len(counts.layers)
+    is_planned = [length >= SHORT for length in lengths]
+    assert counts.planned_prompts == sum(is_planned) in {2, 3}
+    assert counts.planned_calls == counts.planned_prompts * len(counts.layers)
+    assert counts.dense["short"] == 4 - counts.planned_prompts
     assert counts.pairs == counts.dense_pairs > 0
     assert any(one.planned and (one.dense or one.reduced) for one in splits)  # prompts beside those that write
-    written_from = counts.reduced_steps if engine.decode == "reduced" else counts.dense["write"]
-    assert written_from == 3 + 8 + 5 + 4 - 4
+    steps = [tokens - 1 for tokens in WRITTEN]
+    reduced = sum(n for n, planned in zip(steps, is_planned, strict=True) if planned) * (engine.decode == "reduced")
+    assert counts.reduced_steps == reduced
+    assert counts.dense["write"] == sum(steps) - reduced
 
 
 def test_a_plan_that_leaves_things_out_computes_less_and_stays_finite(engine: Engine) -> None:
-    whole = generated(engine.llm)
+    whole, _ = generated(engine.llm)
     before = dataclasses.replace(engine.session.counts)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine.session, "method", SPARSE)
-        got = generated(engine.llm)
+        got, lengths = generated(engine.llm)
     counts = engine.session.counts
-    assert counts.planned_calls - before.planned_calls == 4 * len(counts.layers)
+    planned = sum(length >= SHORT for length in lengths)
+    assert counts.planned_calls - before.planned_calls == planned * len(counts.layers)
     assert (counts.pairs - before.pairs) < 0.9 * (counts.dense_pairs - before.dense_pairs)
     assert all(math.isfinite(total) for _, total in got)
     assert [total for _, total in got] != pytest.approx([total for _, total in whole], abs=1e-3)
