@@ -9,6 +9,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from fdvs.errors import BackendUnavailableError, UnknownBackendError
 from fdvs.kernels import flex, reference
@@ -132,6 +134,42 @@ def test_flex_attention_without_a_compiler_says_so(monkeypatch: pytest.MonkeyPat
     call = sample("band", Shape()).to(dtype=torch.float32)
     with pytest.raises(BackendUnavailableError, match=r"no C\+\+ compiler here; install one, or ask for .* flex_eager"):
         attend(call.q, call.k, call.v, call.plan, backend="flex")
+
+
+@st.composite
+def calls(draw: st.DrawFn, longest: int) -> Sample:
+    """Any shape, any kind of plan, any size of tiles."""
+    groups, heads_k = draw(st.sampled_from([1, 2, 4, 7, 8])), draw(st.integers(1, 2))
+    num_k = draw(st.integers(1, longest))
+    shape = Shape(
+        draw(st.integers(1, 2)),
+        groups * heads_k,
+        heads_k,
+        draw(st.integers(1, num_k)),
+        num_k,
+        16,
+        draw(st.integers(1, 24)),
+    )
+    block_q, block_k = draw(st.integers(1, 20)), draw(st.integers(1, 20))
+    return sample(draw(st.sampled_from(PLAN_KINDS)), shape, draw(st.integers(0, 99)), block_q=block_q, block_k=block_k)
+
+
+@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(call=calls(70), rows=st.integers(1, 80), is_fused=st.booleans())
+def test_gathering_is_the_reference_for_any_shape(call: Sample, rows: int, is_fused: bool) -> None:
+    got = GatherOps(query_rows=rows, is_fused=is_fused).attend(call.q, call.k, call.v, call.plan)
+    torch.testing.assert_close(got, reference.attend(call.q, call.k, call.v, call.plan), atol=1e-11, rtol=1e-11)
+
+
+@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(call=calls(40))
+def test_triton_is_the_reference_for_any_shape(call: Sample) -> None:
+    low = call.to(dtype=torch.float32)
+    there = low.to(device=DEVICES["triton"])
+    got = PATHS["triton"].attend(there.q, there.k, there.v, there.plan)
+    truth = reference.attend(low.q, low.k, low.v, low.plan)
+    torch.testing.assert_close(got.out.cpu(), truth.out, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(got.lse.cpu(), truth.lse, atol=1e-5, rtol=1e-5)
 
 
 @every_path
