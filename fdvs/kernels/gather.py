@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fdvs.kernels import columns, pooling, reference
 from fdvs.kernels.masked import causal_attention, masked_attention
-from fdvs.kernels.plans import NEVER, Attended, Entries, Plan, Tiles, check_shapes
+from fdvs.kernels.plans import NEVER, Attended, Entries, Plan, Tiles, check_segments, check_shapes
 from fdvs.kernels.visibility import num_looked_at, tile_of_rows
 
 
@@ -58,6 +58,7 @@ class GatherOps:
 
     def decode(self, q: Tensor, segments: Sequence[Entries], *, scale: float | None = None) -> Attended:
         """Same as `reference.decode`, segment by segment: a cache is read where it lies."""
+        check_segments(q, segments)
         scale = q.shape[-1] ** -0.5 if scale is None else scale
         precise = torch.promote_types(q.dtype, torch.float32)
         parts = []

@@ -152,6 +152,20 @@ def dense_plan(num_queries: int, num_keys: int, device: torch.device | str | Non
     return Plan(positions, torch.zeros(1, 1, num_queries, dtype=torch.int64, device=device))
 
 
+def check_segments(q: Tensor, segments: Sequence[Entries]) -> None:
+    """Raises ShapeError where a query and the segments of a cache do not belong together, or there is no segment."""
+    if not segments:
+        raise ShapeError("wanted at least one segment to attend to, got none")
+    batch, heads_q, _, size = q.shape
+    heads_k, size_v = segments[0].k.shape[1], segments[0].v.shape[3]
+    if heads_k == 0 or heads_q % heads_k:
+        raise ShapeError(f"wanted query heads that are a multiple of {heads_k}, got {heads_q}")
+    for part in segments:
+        for name, tensor, last in (("keys", part.k, size), ("values", part.v, size_v)):
+            if (tensor.shape[0], tensor.shape[1], tensor.shape[3]) != (batch, heads_k, last):
+                raise ShapeError(f"wanted {name} [{batch}, {heads_k}, M, {last}], got {list(tensor.shape)}")
+
+
 def check_shapes(q: Tensor, k: Tensor, v: Tensor, plan: Plan) -> None:
     """Raises ShapeError where tensors and plan do not belong together; the message shows wanted and got."""
 

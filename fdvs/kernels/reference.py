@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fdvs.kernels.plans import NEVER, Attended, Entries, Plan, check_shapes, join_entries
+from fdvs.kernels.plans import NEVER, Attended, Entries, Plan, check_segments, check_shapes, join_entries
 from fdvs.kernels.visibility import band_seen, entries_seen, hidden_remainder, per_query_head, tiles_seen
 
 
@@ -78,6 +78,7 @@ def decode(q: Tensor, segments: Sequence[Entries], *, scale: float | None = None
         segments: pooled, selected and recent entries, in any order.
         scale: multiplies q·k. Default: `D ** -0.5`.
     """
+    check_segments(q, segments)
     together = join_entries(segments)
     none_left = Plan(
         q_positions=torch.full((q.shape[2],), NEVER - 1, dtype=torch.int64, device=q.device),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import shutil
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fdvs.errors import BackendUnavailableError, UnknownBackendError
+from fdvs.errors import BackendUnavailableError, ShapeError, UnknownBackendError
 from fdvs.kernels import flex, reference
 from fdvs.kernels.backends import attend, choose, plan_unless_short
 from fdvs.kernels.choice import DENSE_BELOW
@@ -26,17 +27,21 @@ from fdvs.kernels.ops import Ops
 from fdvs.kernels.plans import NEVER, Attended, Entries, Plan, Tiles, dense_plan
 from fdvs.kernels.samples import PLAN_KINDS, Sample, Shape, random_qkv, sample
 from fdvs.kernels.tolerance import judge
-from fdvs.kernels.triton.launch import IS_INTERPRETED
 from tests.kernels.inputs import sdpa_causal
 
+HAS_TRITON = importlib.util.find_spec("triton") is not None
 PATHS: dict[str, Ops] = {
     "reference": open_ops("reference"),
     "gather": GatherOps(query_rows=32),
     "gather_plain": GatherOps(query_rows=32, is_fused=False),
     "flex_eager": open_ops("flex_eager"),
-    "triton": open_ops("triton"),
 }
-DEVICES = {"triton": "cuda" if torch.cuda.is_available() and not IS_INTERPRETED else "cpu"}
+DEVICES = {"triton": "cpu"}
+if HAS_TRITON:
+    from fdvs.kernels.triton.launch import IS_INTERPRETED
+
+    PATHS["triton"] = open_ops("triton")
+    DEVICES["triton"] = "cpu" if IS_INTERPRETED else "cuda"
 FEW = (Shape(2, 8, 2, 5, 17, 64, 32), Shape(1, 4, 1, 17, 111, 80))
 every_path = pytest.mark.parametrize("path", PATHS)
 
@@ -161,6 +166,7 @@ def test_gathering_is_the_reference_for_any_shape(call: Sample, rows: int, is_fu
     torch.testing.assert_close(got, reference.attend(call.q, call.k, call.v, call.plan), atol=1e-11, rtol=1e-11)
 
 
+@pytest.mark.skipif(not HAS_TRITON, reason="triton is not installed")
 @settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(call=calls(40))
 def test_triton_is_the_reference_for_any_shape(call: Sample) -> None:
@@ -190,7 +196,7 @@ def test_rows_that_see_nothing_are_zero(path: str) -> None:
     assert lse[:, :, ~is_blind].isfinite().all()
 
 
-@pytest.mark.parametrize("path", ["gather", "gather_plain", "triton"])
+@pytest.mark.parametrize("path", sorted({"gather", "gather_plain", "triton"} & PATHS.keys()))
 def test_what_no_query_of_a_tile_sees_is_not_even_loaded(path: str) -> None:
     """NaN times a weight of zero would be NaN: keys before all bands, entries after all of them, tiles out of sight."""
     call = sample("selected", Shape(num_q=16, num_k=160)).to(dtype=torch.float32, device=DEVICES.get(path, "cpu"))
@@ -236,6 +242,20 @@ def test_decoding_agrees_with_float64(path: str, heads: tuple[int, int]) -> None
     for name in ("out", "lse"):
         verdict = judge(name, getattr(got, name), getattr(truth, name), getattr(plain, name), torch.float32)
         assert verdict.is_right, verdict.reason
+
+
+@every_path
+def test_segments_that_do_not_fit_are_refused(path: str) -> None:
+    q, k, v = (x.float() for x in random_qkv(Shape(1, 4, 2, 1, 5, 32)))
+    some = compact(k, v, torch.arange(5).expand(1, 2, -1))
+    with pytest.raises(ShapeError, match="at least one segment"):
+        PATHS[path].decode(q, [])
+    with pytest.raises(ShapeError, match="query heads that are a multiple of 2, got 3"):
+        PATHS[path].decode(q[:, :3], [some])
+    with pytest.raises(ShapeError, match=r"wanted keys \[1, 2, M, 16\], got \[1, 2, 5, 32\]"):
+        PATHS[path].decode(q[..., :16], [some])
+    with pytest.raises(ShapeError, match=r"wanted values \[1, 2, M, 32\]"):
+        PATHS[path].decode(q, [some, Entries(some.k, some.v[..., :8], some.last)])
 
 
 @every_path

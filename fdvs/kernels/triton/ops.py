@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from fdvs.errors import ShapeError
-from fdvs.kernels.plans import Attended, Entries, Plan, check_shapes
+from fdvs.kernels.plans import Attended, Entries, Plan, check_segments, check_shapes
 from fdvs.kernels.pooling import Pooled, PoolRule
 from fdvs.kernels.triton import columns, compact, decode, merge, pool, prefill, top_k
 from fdvs.kernels.triton.launch import check, check_device
@@ -77,6 +77,7 @@ class TritonOps:
 
     def decode(self, q: Tensor, segments: Sequence[Entries], *, scale: float | None = None) -> Attended:
         """`lse` is float32."""
+        check_segments(q, segments)
         check(q, *(x for part in segments for x in _tensors(part)))
         return decode.decode(q, segments, scale=q.shape[-1] ** -0.5 if scale is None else scale)
 
