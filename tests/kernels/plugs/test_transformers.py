@@ -389,7 +389,7 @@ def test_a_model_is_served_once(load: Load) -> None:
     [
         ({"num_beams": 2}, "reordered for beams"),
         ({"cache_implementation": "static"}, "leave out cache_implementation"),
-        ({"prompt_lookup_num_tokens": 2}, "crop"),
+        ({"prompt_lookup_num_tokens": 2}, "crop|shortened"),
         ({"output_attentions": True, "return_dict_in_generate": True}, "output_attentions"),
     ],
 )

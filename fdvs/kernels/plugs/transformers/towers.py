@@ -147,7 +147,11 @@ def _why_not(attention: nn.Module | None, kind: str, config: Any) -> str:
         "its heads are not told": not _has(attention, "num_key_value_groups"),
     }
     reason = next((reason for reason, is_so in said.items() if is_so), "")
-    return reason or ("" if _rotates_halves(attention, config) else "its rotary embedding is not one of two halves")
+    if reason or _rotates_halves(attention, config):
+        return reason
+    if hasattr(sys.modules[type(attention).__module__], "apply_multimodal_rotary_pos_emb"):
+        return "this release of transformers mixes the axes of positions inside its layers; take 5.17 or newer"
+    return "its rotary embedding is not one of two halves"
 
 
 def _has(module: nn.Module, name: str) -> bool:
