@@ -13,7 +13,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from fdvs.errors import BackendUnavailableError, UsageError
 
 if TYPE_CHECKING:
     from fdvs.kernels.choice import AttentionChoice
+    from fdvs.kernels.plugs.vllm.asked import Asked
 
 MAX_CONTEXT_TOKENS = 16384
 MAX_IMAGES, MAX_VIDEOS = 64, 1
@@ -81,6 +82,8 @@ class VllmChat(QueuedChat):
         if serving.attention is not None:
             wanted |= _whole_prompts(wanted["max_model_len"], sequences, is_cpu=is_cpu)
         wanted = _known(wanted, vllm)
+        self._reports = ExitStack()
+        self._asked: Asked | None = None
         try:
             with loading(label):
                 self.llm: Any
@@ -109,14 +112,26 @@ class VllmChat(QueuedChat):
                 f"prompts below {attention.dense_below} tokens are attended to in full, and a request has at most "
                 f"{options['max_model_len']}: set a lower dense_below"
             )
-        with reported(Asked(attention)) as asked:
+        with ExitStack() as stack:
+            asked = stack.enter_context(reported(Asked(attention)))
             with asking(asked):
                 self.llm = vllm.LLM(**options)
             try:
-                return (f"attention {proven(asked, self._attend)}; shorter than {attention.dense_below} are dense",)
+                note = f"attention {proven(asked, self._attend)}; shorter than {attention.dense_below} are dense"
             except BackendUnavailableError:
                 self.release()
                 raise
+            self._reports, self._asked = stack.pop_all(), asked
+        return (note,)
+
+    @property
+    def summary(self) -> tuple[str, ...]:
+        """Lines for people: how many prompts were planned so far, the one that proved it among them."""
+        from fdvs.kernels.plugs.vllm.proof import read_reports
+
+        if self._asked is None or self._asked.report is None:
+            return ()
+        return (f"attention {self._asked.choice.words()}: {read_reports(self._asked.report).total()}",)
 
     def _attend(self, length: int) -> None:
         """Lets the engine read a prompt of so many tokens."""
@@ -234,6 +249,8 @@ class VllmChat(QueuedChat):
         self.llm = None
         with suppress(AttributeError):  # an engine in this process may have nothing to shut down
             engine.engine_core.shutdown()
+        self._reports.close()
+        self._asked = None
 
 
 def _no_video(label: str) -> UsageError:

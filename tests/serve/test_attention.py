@@ -177,7 +177,9 @@ def test_the_chat_model_in_this_process_says_that_it_runs(tiny_model: TinyModel)
         assert note.startswith("attention tca (block=8, window=16) attends in 2 of 2 layers, ")
         assert "for a prompt of 128 tokens; shorter than 64 are dense" in note
         reply = chat.chat([ChatRequest("", ("What is told of the lake? " * 20,), max_tokens=4)])[0]
+        (summary,) = chat.summary
         chat.close()
+    assert summary.startswith("attention tca (block=8, window=16): 2 prompts planned, ")
     assert reply.finish is Finish.LENGTH
 
 

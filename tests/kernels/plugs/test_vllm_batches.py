@@ -20,7 +20,7 @@ from fdvs.kernels.plans import dense_plan
 from fdvs.kernels.plugs.vllm.asked import Asked, DecodeRule
 from fdvs.kernels.plugs.vllm.batches import Request, Split, Splitter, requests_of
 from fdvs.kernels.plugs.vllm.fitting import why_it_does_not_fit
-from fdvs.kernels.plugs.vllm.proof import Report, read_reports
+from fdvs.kernels.plugs.vllm.proof import NEWS_EVERY_S, Report, read_reports
 from fdvs.kernels.plugs.vllm.session import LayerAttention, Session
 from tests.kernels.inputs import qkv, sdpa_causal
 
@@ -219,9 +219,16 @@ def test_a_report_that_nobody_reads_any_more_stops_nothing(tmp_path: Path) -> No
     session = Session(Asked(choice), METHOD, report=Report(tmp_path))
     session.tell_if_due()
     assert read_reports(tmp_path).stages == ("built",)
+    session.tell_if_due()
     session.counts.planned_calls = 2
-    session.tell_if_due()  # at once: the first prompt was planned
+    assert session.report is not None
+    session.report.written_at -= NEWS_EVERY_S  # a prompt is news, and told soon
+    session.tell_if_due()
     assert read_reports(tmp_path).planned_calls == 2
+    session.counts.count_dense("write")
+    session.report.written_at -= NEWS_EVERY_S
+    session.tell_if_due()
+    assert read_reports(tmp_path).dense == ()  # a token is none
     session.report = Report(tmp_path / "gone")
     session.tell_if_due()
     assert session.report is None

@@ -21,6 +21,7 @@ from fdvs.kernels.choice import AttentionChoice
 from fdvs.kernels.plugs.vllm.asked import Asked
 
 WRITE_EVERY_S = 0.5
+NEWS_EVERY_S = 0.02
 ATTEMPTS = 3
 _SOME_TOKENS = 64
 _MEASURED_CALLS = 256
@@ -57,6 +58,11 @@ class Counts:
         self.dense[reason] = self.dense.get(reason, 0) + 1
 
     @property
+    def prompts_seen(self) -> int:
+        """Grows with each prompt, planned (layer by layer) or not."""
+        return self.planned_calls + sum(number for reason, number in self.dense.items() if reason != "write")
+
+    @property
     def is_measuring(self) -> bool:
         return self.measured_calls < _MEASURED_CALLS
 
@@ -78,9 +84,8 @@ class Report:
         part.replace(path)
         self.written_at = time.monotonic()
 
-    @property
-    def is_due(self) -> bool:
-        return time.monotonic() - self.written_at >= WRITE_EVERY_S
+    def is_due(self, *, has_news: bool) -> bool:
+        return time.monotonic() - self.written_at >= (NEWS_EVERY_S if has_news else WRITE_EVERY_S)
 
 
 @dataclass(frozen=True, slots=True)

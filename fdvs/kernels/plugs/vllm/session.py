@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from torch import Tensor
 
+from fdvs.errors import InputError
 from fdvs.kernels.backends import choose
 from fdvs.kernels.coverage import num_pairs
 from fdvs.kernels.layout import Layout, protect
@@ -15,7 +17,7 @@ from fdvs.kernels.methods.base import Method, Prompt, ReducedCache
 from fdvs.kernels.names import open_method, open_ops
 from fdvs.kernels.ops import Ops
 from fdvs.kernels.plans import Plan
-from fdvs.kernels.plugs.vllm.asked import Asked, asked_in
+from fdvs.kernels.plugs.vllm.asked import VARIABLE, Asked, asked_in
 from fdvs.kernels.plugs.vllm.batches import Split
 from fdvs.kernels.plugs.vllm.proof import Counts, Report
 
@@ -39,7 +41,7 @@ class Session:
     counts: Counts = field(default_factory=Counts)
     report: Report | None = None
     told: dict[str, str] = field(default_factory=dict)
-    has_told_of_plans: bool = False
+    prompts_told: int = 0
 
     def ops_for(self, q: Tensor) -> Ops:
         """The back end for tensors like these."""
@@ -60,10 +62,10 @@ class Session:
             self.report = None
 
     def tell_if_due(self) -> None:
-        """The same at once after the first prompt, later if the last time is long enough ago: called at every step."""
-        is_first = bool(self.counts.planned_calls) and not self.has_told_of_plans
-        if self.report is not None and (is_first or self.report.is_due):
-            self.has_told_of_plans = bool(self.counts.planned_calls)
+        """The same at every step: soon after a prompt, else once in a while."""
+        prompts = self.counts.prompts_seen
+        if self.report is not None and self.report.is_due(has_news=prompts != self.prompts_told):
+            self.prompts_told = prompts
             self.tell("built")
 
 
@@ -77,6 +79,18 @@ def session_of(text: str) -> Session:
         open_method(choice.method, **dict(choice.settings)),
         report=Report(asked.report) if asked.report else None,
     )
+
+
+def session_here() -> Session:
+    """The session that this process's environment asks for.
+
+    Raises:
+        InputError: it asks for none, and vLLM has our attention in its register all the same.
+    """
+    text = os.environ.get(VARIABLE, "")
+    if not text.strip():
+        raise InputError(f"vLLM was given our attention, and {VARIABLE} no longer says which")
+    return session_of(text)
 
 
 @dataclass(slots=True)

@@ -9,7 +9,6 @@ vLLM asks for `CpuBackend` or `CudaBackend` of this module; they are made when t
 
 from __future__ import annotations
 
-import os
 import re
 from functools import cache
 from typing import Any
@@ -18,11 +17,10 @@ import torch
 from torch import Tensor
 
 from fdvs.errors import InputError
-from fdvs.kernels.plugs.vllm.asked import VARIABLE
 from fdvs.kernels.plugs.vllm.batches import Split, Splitter, requests_of
 from fdvs.kernels.plugs.vllm.fitting import why_it_does_not_fit
 from fdvs.kernels.plugs.vllm.limits import what_hinders, why_unserved
-from fdvs.kernels.plugs.vllm.session import LayerAttention, session_of
+from fdvs.kernels.plugs.vllm.session import LayerAttention, session_here
 
 _NUMBER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 
@@ -73,7 +71,7 @@ class _Builder:
     def __init__(self, kv_cache_spec: Any, layer_names: list[str], vllm_config: Any, device: torch.device) -> None:
         stock: Any = super()
         stock.__init__(kv_cache_spec, layer_names, vllm_config, device)
-        self._session = session_of(os.environ[VARIABLE])
+        self._session = session_here()
         asked = self._session.asked
         method = self._session.method
         wrong = what_hinders(vllm_config, asked, has_reduced_cache=method.cache() is not None)
@@ -94,7 +92,7 @@ class _Builder:
         from vllm.v1.attention.backend import AttentionCGSupport
 
         stock: Any = super()
-        if session_of(os.environ[VARIABLE]).asked.decode == "reduced":
+        if session_here().asked.decode == "reduced":
             return AttentionCGSupport.NEVER
         support = stock.get_cudagraph_support(vllm_config, kv_cache_spec)
         return min(support, AttentionCGSupport.UNIFORM_SINGLE_TOKEN_DECODE, key=lambda one: one.value)
@@ -167,7 +165,7 @@ class _Impl:
         stock.__init__(*args, **kwargs)
         self.supports_quant_query_input = False
         self._unserved = why_unserved(self)
-        self._attention = LayerAttention(session_of(os.environ[VARIABLE]), self.scale)
+        self._attention = LayerAttention(session_here(), self.scale)
 
     def fused_output_quant_supported(self, quant_key: Any) -> bool:
         return False
