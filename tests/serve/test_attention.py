@@ -41,7 +41,7 @@ SPARSE = Tca(window=16, block=8, share=0.3)
 OPTIONS: dict[str, Any] = {
     "max_model_len": 1024, "max_num_batched_tokens": 1024, "max_num_seqs": 2, "enable_chunked_prefill": False,
     "enable_prefix_caching": False, "enforce_eager": True, "dtype": "float32", "seed": 0, "disable_log_stats": True,
-    "generation_config": "vllm", "load_format": "safetensors",
+    "generation_config": "vllm", "load_format": "safetensors", "kv_cache_memory_bytes": 2**26,
 }  # fmt: skip
 
 
@@ -61,10 +61,11 @@ def engine(request: pytest.FixtureRequest, tiny_model: TinyModel) -> Iterator[En
     family = str(request.param)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (
-            ("VLLM_CPU_KVCACHE_SPACE", "1"), ("VLLM_ENABLE_V1_MULTIPROCESSING", "0"), ("OMP_NUM_THREADS", "2"),
+            ("VLLM_ENABLE_V1_MULTIPROCESSING", "0"), ("OMP_NUM_THREADS", "2"),
             ("VLLM_CPU_OMP_THREADS_BIND", "nobind"), ("VLLM_LOGGING_LEVEL", "WARNING"), ("HF_HUB_OFFLINE", "1"),
         ):  # fmt: skip
             patch.setenv(name, value)
+        patch.delenv("VLLM_CPU_KVCACHE_SPACE", raising=False)  # it would win over `kv_cache_memory_bytes`
         from vllm import LLM
 
         asked = Asked(choice_of("tca", [f"dense_below={SHORT}", "window=4096"]), DECODE[family])
@@ -73,6 +74,9 @@ def engine(request: pytest.FixtureRequest, tiny_model: TinyModel) -> Iterator[En
         with asking(asked):
             llm = LLM(str(tiny_model(family)), **OPTIONS)
         yield Engine(family, stock, llm, session_of(asked.to_json()), asked.decode)
+        for one in (stock, llm):
+            one.llm_engine.engine_core.shutdown()
+        session_of.cache_clear()
 
 
 def prompts() -> list[dict[str, Any]]:
