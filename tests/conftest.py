@@ -22,6 +22,17 @@ Once = Callable[[str, Callable[[Path], object]], Path]
 TinyModel = Callable[[str], Path]
 
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # The workers share the cores. With a thread for every core in each of them, torch spends more time on waiting for
+    # its own threads than on its tiny models. Set before anything loads it, and inherited by every process of a test.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests first: with one of them at the end, one worker would be at work and the other have nothing to do."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="session")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
     """`once(name, make)`: a folder that `make` fills once per run, also where several processes share the tests."""

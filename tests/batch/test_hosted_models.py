@@ -21,7 +21,7 @@ from tests.batch.commands import children, is_alive, render_film, wait_until
 from tests.cli.commands import done, story_of
 from tests.conftest import TinyModel
 
-pytestmark = pytest.mark.model
+pytestmark = [pytest.mark.model, pytest.mark.slow]
 
 SMALL = (
     "clips.min_clip_s=2",
