@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.shared_library import SHARED_VIDEOS, SharedLibrary, build_shared, once_per_run, shared_films
+from fdvs.demo.film import DemoFilm, describe_demo, render_demo
+from tests.shared_library import SHARED_VIDEOS, build_shared, once_per_run, shared_films
 from tests.tiny_models import build as build_tiny
 from tests.tiny_models import needed_modules
 
@@ -20,7 +21,7 @@ if not any(Path("/dev").glob("nvidia[0-9]*")):
 
 Once = Callable[[str, Callable[[Path], object]], Path]
 TinyModel = Callable[[str], Path]
-
+SharedLibrary = Callable[[str], Path]
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # The workers share the cores. With a thread for every core in each of them, torch spends more time on waiting for
@@ -54,15 +55,22 @@ def tiny_model(once: Once) -> TinyModel:
 
 
 @pytest.fixture(scope="session")
+def demo(once: Once) -> DemoFilm:
+    """The demo film and its subtitles, alone in their folder. For reading only."""
+    return describe_demo(once("demo", render_demo))
+
+
+@pytest.fixture(scope="session")
 def shared_library(once: Once) -> SharedLibrary:
-    """Libraries of all shared films. For reading only."""
+    """`shared_library(profile)`: a library of all shared films. For reading only."""
     if not shared_films():
         pytest.skip(f"no shared films in {SHARED_VIDEOS}")
 
-    def make(folder: Path) -> None:
-        for profile in ("default", "paper"):
+    def library_of(profile: str) -> Path:
+        def make(folder: Path) -> None:
             report = build_shared(folder, profile)
             assert report.exit_code == 0, [row for row in report.rows if row.code]
 
-    folder = once("shared-library", make)
-    return SharedLibrary(folder / "default", folder / "paper")
+        return once(f"shared-{profile}", make)
+
+    return library_of

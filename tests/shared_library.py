@@ -1,10 +1,9 @@
-"""Costly things that several tests look at, made once per run: a library of all shared films in both profiles."""
+"""Costly things that several tests look at, made once per run: a library of all shared films in each profile."""
 
 from __future__ import annotations
 
 import fcntl
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from fdvs.batch.build import build
@@ -31,24 +30,11 @@ def once_per_run(root: Path, name: str, make: Callable[[Path], object]) -> Path:
     return folder
 
 
-@dataclass(frozen=True, slots=True)
-class SharedLibrary:
-    """Where the libraries lie. Tests only read them.
-
-    Attributes:
-        default: library of all shared films.
-        paper: the same with `--profile paper`.
-    """
-
-    default: Path
-    paper: Path
-
-
 def shared_films() -> list[Path]:
     """The shared films; empty where there are none."""
     return [found.path for found in discover([SHARED_VIDEOS])] if SHARED_VIDEOS.is_dir() else []
 
 
 def build_shared(folder: Path, profile: str) -> BuildReport:
-    """Build all shared films under `folder/profile`."""
-    return build(folder / profile, [SHARED_VIDEOS], load_settings(profile=profile, environ={}))
+    """Build all shared films into the library `folder`."""
+    return build(folder, [SHARED_VIDEOS], load_settings(profile=profile, environ={}))

@@ -15,7 +15,7 @@ import pytest
 
 from fdvs import Library
 from fdvs.batch.report import BuildReport
-from fdvs.demo.film import render_demo
+from fdvs.demo.film import DemoFilm
 from fdvs.errors import ConsentError, ServerError
 from fdvs.records import Caption, CaptionKind, Outcome
 from tests.batch.commands import Running, fdvs, render_film, wait_until
@@ -247,8 +247,8 @@ def test_hostile_text_is_stored_as_harmless_text(film: Path, tmp_path: Path) -> 
             assert "<|" not in caption.text
 
 
-def test_the_same_words_on_different_pictures_are_flagged(once: Once, tmp_path: Path) -> None:
-    film = once("lake", render_demo) / "a_day_at_the_lake.mp4"
+def test_the_same_words_on_different_pictures_are_flagged(demo: DemoFilm, tmp_path: Path) -> None:
+    film = demo.path
     with FakeServer(lambda _: "A person talks to the camera.") as server:
         built = Built(tmp_path / "library", film, server)
         (row,) = built.build().rows
@@ -364,10 +364,8 @@ def test_requests_in_flight_are_bounded_over_all_videos_and_fill_the_server(tmp_
         assert server.peak == 5
 
 
-def test_what_a_server_does_not_take_is_said_once(tmp_path: Path) -> None:
-    films = tmp_path / "films"
-    films.mkdir()
-    render_demo(films)
+def test_what_a_server_does_not_take_is_said_once(demo: DemoFilm, tmp_path: Path) -> None:
+    films = Path(shutil.copytree(demo.path.parent, tmp_path / "films"))
     shutil.copy(films / "a_day_at_the_lake.mp4", films / "again.mp4")
     (films / "again.mp4").write_bytes((films / "again.mp4").read_bytes() + b"\0" * 64)  # another video
     with FakeServer(model, takes=ALL - {"video"}) as server:

@@ -13,9 +13,9 @@ import pytest
 from fdvs.api import Library
 from fdvs.settings import load_settings
 from fdvs.stories.schema import story_schema
-from tests.conftest import Once
+from tests.conftest import Once, SharedLibrary
 from tests.media_files import RECIPES
-from tests.shared_library import SHARED_VIDEOS, SharedLibrary, shared_films
+from tests.shared_library import SHARED_VIDEOS, shared_films
 
 PROFILES = ("default", "paper")
 LEVELS = {"default": ["video", "chapter", "scene", "clip"], "paper": ["video", "chapter", "clip"]}
@@ -104,7 +104,7 @@ def check_parents(tree: Tree) -> None:
 def test_every_shared_film_has_a_sound_tree(
     shared_library: SharedLibrary, name: str, profile: str, tmp_path: Path
 ) -> None:
-    tree = exported(getattr(shared_library, profile), str(SHARED_VIDEOS / name), tmp_path)
+    tree = exported(shared_library(profile), str(SHARED_VIDEOS / name), tmp_path)
     assert tree.story["video"]["name"] == Path(name).name
     check(tree, profile)
 
@@ -114,7 +114,7 @@ def test_every_shared_film_has_a_sound_tree(
 def test_a_film_of_ten_minutes_with_a_clip_per_key_picture_gets_parts(
     shared_library: SharedLibrary, tmp_path: Path
 ) -> None:
-    tree = exported(shared_library.paper, "bbb_full_448x252.mkv", tmp_path)
+    tree = exported(shared_library("paper"), "bbb_full_448x252.mkv", tmp_path)
     assert len(tree.of_level("clip")) == 299
     assert len(tree.of_level("part")) >= 299 // 24
 
@@ -124,7 +124,7 @@ def test_a_film_of_ten_minutes_with_a_clip_per_key_picture_gets_parts(
 def test_a_video_ends_with_its_own_stream_and_not_with_its_container(
     shared_library: SharedLibrary, tmp_path: Path
 ) -> None:
-    tree = exported(shared_library.default, "nasa_two_streams_subs.mp4", tmp_path)
+    tree = exported(shared_library("default"), "nasa_two_streams_subs.mp4", tmp_path)
     assert tree.story["video"]["duration_s"] == 13.0
 
 

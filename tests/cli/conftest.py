@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fdvs.api import Library
-from fdvs.demo.film import render_demo
+from fdvs.demo.film import DemoFilm
 from fdvs.settings import Settings
 from tests.batch.commands import render_film
 from tests.cli.commands import TALK, TWIN
@@ -42,9 +42,9 @@ class World:
 
 
 @pytest.fixture(scope="session")
-def world(once: Once) -> World:
+def world(once: Once, demo: DemoFilm) -> World:
     def make(folder: Path) -> None:
-        render_demo(folder / "films")
+        shutil.copytree(demo.path.parent, folder / "films")
         for number, name in enumerate(("one", "two")):
             (folder / "films" / name).mkdir()
             render_film(folder / "films" / name / TWIN, number, seconds=6, size=(160, 96))

@@ -35,19 +35,18 @@ class Decoded:
 
 
 @pytest.fixture(scope="module")
-def decoded(tmp_path_factory: pytest.TempPathFactory) -> Decoded:
-    film = render_demo(tmp_path_factory.mktemp("demo"))
+def decoded(demo: DemoFilm) -> Decoded:
     times: list[float] = []
     keys: list[float] = []
     pictures: list[NDArray[np.uint8]] = []
-    for frame in decode(film.path):
+    for frame in decode(demo.path):
         assert frame.pts is not None
         time_ms = float(frame.pts * Fraction(frame.time_base or 0) * 1000)
         times.append(time_ms)
         if frame.key_frame:
             keys.append(time_ms)
         pictures.append(frame.reformat(160, 90, "rgb24").to_ndarray().astype(np.uint8, copy=False))
-    return Decoded(film, times, keys, np.stack(pictures))
+    return Decoded(demo, times, keys, np.stack(pictures))
 
 
 def decode(path: Path) -> Iterator[av.VideoFrame]:

@@ -11,7 +11,7 @@ import pytest
 from fdvs.api import Library
 from fdvs.records import DuplicateGroup, Span
 from fdvs.settings import Settings
-from tests.conftest import Once
+from tests.conftest import SharedLibrary
 from tests.shared_library import SHARED_VIDEOS
 
 pytestmark = [
@@ -26,13 +26,10 @@ EMPTY_S = ((0, 6.0), (20.5, 22.6), (45.5, 50.1), (70.5, 74.4), (87.5, 92.2), (12
 SLIDES_S = (0, 7.3, 51.3, 70.0, 90.0, 93.3, 100.7, 114.0, 122.6)
 
 
-@pytest.fixture(scope="module")
-def library(once: Once) -> Path:
-    def make(folder: Path) -> None:
-        with Library(folder, settings=Settings()) as library:
-            assert library.build([SHARED_VIDEOS / name for name in (ROOM, TALK, LECTURE)]).exit_code == 0
-
-    return once("recurring", make)
+@pytest.fixture
+def library(shared_library: SharedLibrary) -> Path:
+    """The library of all shared films, in its default settings."""
+    return shared_library("default")
 
 
 def groups_of(library: Path, name: str) -> tuple[DuplicateGroup, ...]:
@@ -98,19 +95,10 @@ AV1, VP9 = "tears_of_steel_clip_av1.webm", "tears_of_steel_clip_vp9.webm"
 BLACK = "fades_between_shots.mp4"
 
 
-@pytest.fixture(scope="module")
-def linked(once: Once) -> Path:
-    def make(folder: Path) -> None:
-        with Library(folder, settings=Settings()) as library:
-            assert library.build([SHARED_VIDEOS / name for name in (FILM, EXCERPT, AV1, VP9, BLACK)]).exit_code == 0
-
-    return once("linked", make)
-
-
-def test_an_excerpt_is_linked_to_its_minutes_and_codec_twins_to_each_other(linked: Path) -> None:
-    with Library(linked, settings=Settings(), create=False) as library:
-        names = {video.id: video.name for video in library.videos()}
-        report = library.redundancy()
+def test_an_excerpt_is_linked_to_its_minutes_and_codec_twins_to_each_other(library: Path) -> None:
+    with Library(library, settings=Settings(), create=False) as opened:
+        names = {video.id: video.name for video in opened.videos()}
+        report = opened.redundancy()
     shared = [item for item in report.removed if item.video_id != item.kept_video_id]
     found = {
         frozenset({names[item.video_id], names[item.kept_video_id]}): (item.span, item.kept_span, item.rule)
@@ -126,23 +114,23 @@ def test_an_excerpt_is_linked_to_its_minutes_and_codec_twins_to_each_other(linke
     assert found[frozenset({AV1, VP9})] == (Span(0, 16_666), Span(0, 16_666), "reencoding")
 
 
-def test_shots_of_one_film_with_like_colours_are_not_grouped(linked: Path) -> None:
-    groups = groups_of(linked, FILM)
+def test_shots_of_one_film_with_like_colours_are_not_grouped(library: Path) -> None:
+    groups = groups_of(library, FILM)
     # Seen on the pictures: all that returns in the film does so from the same camera, within half a minute.
     assert len(groups) < 10
     assert all(Span.union(times_of(group)).duration_ms < 30_000 for group in groups)
 
 
-def test_a_link_is_shown_for_each_of_its_videos(linked: Path) -> None:
-    with Library(linked, settings=Settings(), create=False) as library:
+def test_a_link_is_shown_for_each_of_its_videos(library: Path) -> None:
+    with Library(library, settings=Settings(), create=False) as opened:
         for name in (AV1, VP9):
-            shared = [item for item in library.redundancy(name).removed if item.rule == "reencoding"]
+            shared = [item for item in opened.redundancy(name).removed if item.rule == "reencoding"]
             assert len(shared) == 1
 
 
-def test_forgetting_a_video_removes_its_links(linked: Path, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(linked, tmp_path / "copy"))
-    with Library(copy, settings=Settings(), create=False) as library:
-        library.forget(AV1)
-        rules = [item.rule for item in library.redundancy().removed if item.video_id != item.kept_video_id]
+def test_forgetting_a_video_removes_its_links(library: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(library, tmp_path / "copy"))
+    with Library(copy, settings=Settings(), create=False) as opened:
+        opened.forget(AV1)
+        rules = [item.rule for item in opened.redundancy().removed if item.video_id != item.kept_video_id]
         assert rules == ["excerpt"]

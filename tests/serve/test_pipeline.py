@@ -16,9 +16,8 @@ from typing import Any
 
 import pytest
 
-from fdvs.demo.film import render_demo
+from fdvs.demo.film import DemoFilm
 from tests.batch.commands import HANG_S, Ended
-from tests.conftest import Once
 from tests.serve.running import ROOT, Endpoint
 
 FAMILIES = ("qwen3_vl", "qwen2_5_vl")
@@ -33,8 +32,8 @@ SHORT_ANSWERS = {"FDVS_ANSWERS_MAX_TOKENS": "24", "FDVS_ANSWERS_EVIDENCE_TOKENS"
 
 
 @pytest.fixture(scope="module")
-def film(once: Once) -> Path:
-    return once("serve-film", render_demo) / "a_day_at_the_lake.mp4"
+def film(demo: DemoFilm) -> Path:
+    return demo.path
 
 
 def fdvs(*arguments: str | Path, key: str = "") -> Ended:
