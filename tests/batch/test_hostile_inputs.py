@@ -28,6 +28,7 @@ from fdvs.settings import load_settings
 from fdvs.store.library import Store
 from tests.batch.commands import (
     MANY_CLIPS,
+    NO_READING,
     Ended,
     Running,
     Watched,
@@ -79,6 +80,7 @@ WRONG = {
     "huge.ivf": "limit",
     "years.mp4": "limit",
 }
+PLAIN = ("--set", NO_READING)
 # Found to be wrong before any worker is started.
 SEEN_AT_ONCE = ("pipe.mp4", "loop.mp4", "dangling.mp4", "missing.mp4")
 
@@ -170,7 +172,7 @@ def hostile(once: Once) -> Hostile:
         folder.mkdir()
         fill(folder)
         named = [folder / name for name in ("cover.mp3", "missing.mp4")]
-        ended = fdvs("build", folder, *named, "-L", top / "library", "--json", before=AS_USER)
+        ended = fdvs("build", folder, *named, "-L", top / "library", *PLAIN, "--json", before=AS_USER)
         (top / "ended.json").write_text(json.dumps([ended.code, ended.out, ended.err]))
 
     top = once("hostile-inputs", make)
@@ -207,11 +209,14 @@ def test_good_inputs_are_done_whatever_their_names(hostile: Hostile) -> None:
     assert len({hostile.row(*names)["video_id"] for names in good}) == len(good)
 
 
-def test_damaged_but_decodable_films_are_done_with_warnings(hostile: Hostile) -> None:
+def test_damaged_but_decodable_films_are_done_with_warnings(hostile: Hostile, tmp_path: Path) -> None:
     for name in DAMAGED_BUT_DONE:
         row = hostile.row(name)
         assert row["state"] == "done", name
         assert row["warnings"], name
+    films = [hostile.folder / name for name in DAMAGED_BUT_DONE]
+    report = Watched(tmp_path / "library", *films).build("captions.screen_text=on")  # and their damage is looked at
+    assert [(row.state, bool(row.warnings)) for row in report.rows] == [(State.DONE, True)] * len(films)
 
 
 def test_one_content_under_four_paths_is_one_video(hostile: Hostile) -> None:
@@ -255,7 +260,8 @@ def test_every_story_is_exported_under_a_safe_name(hostile: Hostile, tmp_path: P
 
 
 def test_a_second_build_starts_no_work_and_still_ends_with_3(hostile: Hostile) -> None:
-    again = fdvs("build", hostile.folder, hostile.folder / "cover.mp3", "-L", hostile.library, "--json", before=AS_USER)
+    inputs = (hostile.folder, hostile.folder / "cover.mp3")
+    again = fdvs("build", *inputs, "-L", hostile.library, *PLAIN, "--json", before=AS_USER)
     assert again.code == 3
     assert not [line for line in again.err.splitlines() if line.startswith("[")]  # one for every worker that ended
     summary = json.loads(again.out)["summary"]
@@ -341,12 +347,12 @@ def long_film(once: Once) -> Path:
 
 
 def test_a_video_over_its_time_limit_is_stopped(long_film: Path, tmp_path: Path) -> None:
-    ended = fdvs("build", long_film, "-L", tmp_path / "library", "--video-timeout", "0.1", "--json")
+    ended = fdvs("build", long_film, "-L", tmp_path / "library", *PLAIN, "--video-timeout", "0.1", "--json")
     assert ended.code == 1
     error = ended.rows[str(long_film)]["error"]
     assert error["code"] == "timeout"
     assert "--video-timeout" in error["message"]
-    again = fdvs("build", long_film, "-L", tmp_path / "library", "--retry-failed", "--json")
+    again = fdvs("build", long_film, "-L", tmp_path / "library", *PLAIN, "--retry-failed", "--json")
     assert (again.code, again.rows[str(long_film)]["state"]) == (0, "done")
 
 
@@ -376,7 +382,7 @@ class Killing(Watched):
     """Kills the worker of one video as soon as it was probed."""
 
     def __init__(self, victim: str, number: signal.Signals, library: Path, *inputs: Path) -> None:
-        super().__init__(library, *inputs)
+        super().__init__(library, *inputs, always=(NO_READING,))
         self.victim, self.number = victim, number
         self.others = set(children(os.getpid()))
 
@@ -402,7 +408,7 @@ def test_a_worker_that_crashes_costs_its_own_video_only(
     assert (rows["long.mp4"].state, rows["long.mp4"].code) == (State.FAILED, "crashed")
     assert number.name in rows["long.mp4"].message
     assert (rows["a.mp4"].state, rows["z.mp4"].state, report.exit_code) == (State.DONE, State.DONE, 3)
-    unharmed = Watched(watched.library, *watched.inputs)
+    unharmed = Watched(watched.library, *watched.inputs, always=watched.always)
     assert unharmed.build(MANY_CLIPS, retry_failed=True).exit_code == 0
     assert list(unharmed.ends) == ["long.mp4"]
 
@@ -432,14 +438,15 @@ def test_a_stopped_build_ends_at_once_and_can_go_on(
         assert wait_until(lambda: not any(map(is_alive, workers)))
         return ended
 
-    ended = stopped_midway(("build", long_film, "-L", library, "--set", MANY_CLIPS), library, 100, stop)
+    command = ("build", long_film, "-L", library, *PLAIN, "--set", MANY_CLIPS)
+    ended = stopped_midway(command, library, 100, stop)
     assert ended.code == code
     assert "Traceback" not in ended.err
     assert_sound(library)
     before = stored_clips(library)
     assert before > 0
     assert [row["state"] for row in fdvs("status", "-L", library, "--json").rows.values()] == ["pending"]
-    watched = Watched(library, long_film)
+    watched = Watched(library, long_film, always=(NO_READING,))
     assert watched.build(MANY_CLIPS).exit_code == 0
     assert watched.decoded == 100 - before
 

@@ -21,6 +21,7 @@ from fdvs.records import State
 from fdvs.store.library import Store
 from tests.batch.commands import (
     MANY_CLIPS,
+    NO_READING,
     Running,
     Watched,
     assert_sound,
@@ -38,7 +39,10 @@ from tests.media_files import render, x264
 
 NAMES = ("one.mp4", "three.mp4", "two.mp4")
 NUM_CLIPS = 285
-KILLS = 12
+KILLS = 8
+ALWAYS = (NO_READING,)
+PLAIN = ("--set", NO_READING)
+MANY = (*PLAIN, "--set", MANY_CLIPS)
 SUBTITLES = "1\n00:00:01,000 --> 00:00:03,000\nThe quick brown fox\n\n2\n00:00:09,000 --> 00:00:11,000\njumps high.\n"
 
 
@@ -59,24 +63,41 @@ def uninterrupted(once: Once, films: Path) -> Path:
     """A library of the three films; tests copy it before they change anything."""
 
     def make(folder: Path) -> None:
-        report = Watched(folder / "library", films).build(MANY_CLIPS)
+        report = Watched(folder / "library", films, always=ALWAYS).build(MANY_CLIPS)
         assert (report.exit_code, report.done) == (0, 3)
         assert stored_clips(folder / "library") == NUM_CLIPS
 
     return once("uninterrupted", make) / "library"
 
 
+@pytest.fixture(scope="session")
+def two_small(once: Once) -> Path:
+    """A folder with the library of two small films, and these films, which have moved since."""
+
+    def make(folder: Path) -> None:
+        films = folder / "films"
+        films.mkdir()
+        for number, name in enumerate(("a.mp4", "b.mp4")):
+            render_film(films / name, number, seconds=8, size=(128, 72))
+        watched = Watched(folder / "library", films, always=ALWAYS)
+        assert watched.build().exit_code == 0
+        assert sorted(watched.ends) == ["a.mp4", "b.mp4"]
+        assert watched.decoded == watched.captioned == stored_clips(watched.library) > 2
+        assert did(watched, watched.build()) == (0, [], 0, 0)
+        films.rename(folder / "moved")
+
+    return once("two-small-films", make)
+
+
 @pytest.fixture
-def small(tmp_path: Path) -> Watched:
-    """Two small films, built."""
-    folder = tmp_path / "films"
-    folder.mkdir()
-    for number, name in enumerate(("a.mp4", "b.mp4")):
-        render_film(folder / name, number, seconds=8, size=(128, 72))
-    watched = Watched(tmp_path / "library", folder)
-    assert watched.build().exit_code == 0
-    assert sorted(watched.ends) == ["a.mp4", "b.mp4"]
-    assert watched.decoded == watched.captioned == stored_clips(watched.library) > 2
+def small(two_small: Path, tmp_path: Path) -> Watched:
+    """Two small films, built: copies, with a library that has found them again at their new place."""
+    watched = Watched(tmp_path / "library", tmp_path / "films", always=ALWAYS)
+    shutil.copytree(two_small / "library", watched.library)
+    shutil.copytree(two_small / "moved", watched.inputs[0])
+    with Library(watched.library, create=False) as library:
+        mended, missing = library.relink(watched.inputs[0])
+        assert (len(mended), missing) == (2, [])
     return watched
 
 
@@ -108,10 +129,10 @@ def test_a_build_killed_again_and_again_ends_in_the_same_bytes(
         shutil.rmtree(library)
     assert len(kills) == KILLS
     assert sum(before > 0 for before in kills) >= 3
-    with Running("build", elsewhere, "-L", library, "--set", MANY_CLIPS) as build:
+    with Running("build", elsewhere, "-L", library, *MANY) as build:
         # And once while the last story is told, or just after it: the end of the block kills.
         wait_until(lambda: stored_clips(library) == NUM_CLIPS, unless=lambda: not build.runs)
-    ended = fdvs("build", elsewhere, "-L", library, "--set", MANY_CLIPS, "--json")
+    ended = fdvs("build", elsewhere, "-L", library, *MANY, "--json")
     assert (ended.code, json.loads(ended.out)["summary"]["done"]) == (0, 3), ended.err
     assert_sound(library)
     assert stored_clips(library) == NUM_CLIPS
@@ -126,7 +147,7 @@ def killed_often(films: Path, library: Path, dice: random.Random) -> list[int] |
     """
     kills: list[int] = []
     for _ in range(KILLS):
-        with Running("build", films, "-L", library, "--set", MANY_CLIPS) as build:
+        with Running("build", films, "-L", library, *MANY) as build:
             moment = (kills[-1] + dice.randrange(NUM_CLIPS // KILLS // 2)) if len(kills) > 1 else 0
             wait_until(lambda at=moment: stored_clips(library) >= at, unless=lambda: not build.runs)  # type: ignore[misc]
             time.sleep(dice.random() * 0.05)  # anywhere in a clip or a start
@@ -148,7 +169,7 @@ def test_workers_end_by_themselves_when_only_their_parent_is_killed(films: Path,
         build.process.wait()
         assert wait_until(lambda: not any(map(is_alive, workers)))
 
-    arguments = ("build", films, "-L", library, "--set", MANY_CLIPS, "--jobs", "2")
+    arguments = ("build", films, "-L", library, *MANY, "--jobs", "2")
     stopped_midway(arguments, library, NUM_CLIPS, kill_the_parent)
     assert stored_clips(library) > 0
     assert_sound(library)
@@ -158,7 +179,7 @@ def test_workers_end_by_themselves_when_only_their_parent_is_killed(films: Path,
 
 def test_two_builds_of_one_library_at_once_end_like_one(films: Path, uninterrupted: Path, tmp_path: Path) -> None:
     library = tmp_path / "library"
-    arguments = ("build", films, "-L", library, "--set", MANY_CLIPS, "--jobs", "2", "--json")
+    arguments = ("build", films, "-L", library, *MANY, "--jobs", "2", "--json")
     with Running(*arguments) as first, Running(*arguments) as second:
         ended = [first.wait(), second.wait()]
     assert [(one.code, "Traceback" in one.err) for one in ended] == [(0, False)] * 2
@@ -172,7 +193,7 @@ def test_two_builds_of_one_library_at_once_end_like_one(films: Path, uninterrupt
 
 def test_one_content_under_two_paths_is_decoded_once(films: Path, tmp_path: Path) -> None:
     shutil.copy(films / "one.mp4", tmp_path / "copy.mp4")
-    watched = Watched(tmp_path / "library", films / "one.mp4", tmp_path / "copy.mp4")
+    watched = Watched(tmp_path / "library", films / "one.mp4", tmp_path / "copy.mp4", always=ALWAYS)
     report = watched.build(MANY_CLIPS, "run.jobs=2")
     assert did(watched, report) == (0, ["copy.mp4", "one.mp4"], 100, 100)
     assert [(row.clips_done, row.clips_total) for row in report.rows] == [(100, 100)] * 2
@@ -248,7 +269,7 @@ def test_clip_ids_are_equal_in_another_library_at_another_place_under_another_na
     other = tmp_path / "elsewhere"
     other.mkdir()
     shutil.copy(small.inputs[0] / "a.mp4", other / "renamed.mkv")
-    assert Watched(other / "library", other).build().exit_code == 0
+    assert Watched(other / "library", other, always=ALWAYS).build().exit_code == 0
     assert clip_ids(other / "library", "renamed.mkv") == clip_ids(small.library, "a.mp4")
     told = [
         json.loads(stories(path)[name]) for path, name in ((small.library, "a.mp4"), (other / "library", "renamed.mkv"))
@@ -267,7 +288,7 @@ def test_a_renamed_file_is_the_same_video_without_being_decoded(small: Watched) 
 
 def test_stages_can_be_built_one_by_one(tmp_path: Path) -> None:
     render_film(tmp_path / "a.mp4", 0, seconds=8, size=(128, 72))
-    watched = Watched(tmp_path / "library", tmp_path / "a.mp4")
+    watched = Watched(tmp_path / "library", tmp_path / "a.mp4", always=ALWAYS)
     assert did(watched, watched.build(until="probe")) == (0, ["a.mp4"], 0, 0)
     assert did(watched, watched.build(until="clips")) == (0, ["a.mp4"], 0, 0)
     report = watched.build(until="frames")
@@ -285,7 +306,7 @@ def test_stages_can_be_built_one_by_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("until", ["probe", "clips", "frames", "captions"])
 def test_a_stage_of_a_video_that_is_done_leaves_it_done(small: Watched, until: str) -> None:
     before = fdvs("status", "-L", small.library, "--json").rows
-    ended = fdvs("build", *small.inputs, "-L", small.library, "--until", until, "--json")
+    ended = fdvs("build", *small.inputs, "-L", small.library, *PLAIN, "--until", until, "--json")
     assert (ended.code, ended.rows) == (0, before)
     assert did(small, small.build()) == (0, [], 0, 0)
 
@@ -330,7 +351,7 @@ def test_moved_videos_are_found_again_by_their_content(small: Watched, tmp_path:
     ended = fdvs("relink", moved, "-L", small.library)
     assert (ended.code, ended.err) == (0, "2 paths mended, 0 still missing\n")
     assert len(ended.out.splitlines()) == 2
-    again = Watched(small.library, moved)
+    again = Watched(small.library, moved, always=ALWAYS)
     report = again.build()
     assert did(again, report) == (0, [], 0, 0)
     assert report.done == 2
@@ -352,7 +373,7 @@ def test_a_moved_library_reads_searches_and_goes_on(small: Watched, tmp_path: Pa
     assert stories(moved) == before
     with Library(moved, create=False) as library:
         assert library.search("fast movement", k=5) == hits
-    again = Watched(moved, *small.inputs)
+    again = Watched(moved, *small.inputs, always=ALWAYS)
     assert did(again, again.build()) == (0, [], 0, 0)
 
 
@@ -372,7 +393,7 @@ def test_a_full_disk_is_said_and_breaks_nothing(
     kilobytes: int, films: Path, uninterrupted: Path, tmp_path: Path
 ) -> None:
     library = tmp_path / "library"
-    arguments = ("build", films / "two.mp4", "-L", library, "--set", MANY_CLIPS)
+    arguments = ("build", films / "two.mp4", "-L", library, *MANY)
     ended = fdvs(*arguments, before=limited(kilobytes))
     assert ended.code == 1
     assert "Traceback" not in ended.err
@@ -416,7 +437,7 @@ def test_a_library_that_cannot_be_written_can_be_read_and_says_why_it_cannot_gro
     finally:
         for path, mode in zip(everything, modes, strict=True):
             path.chmod(mode)
-    assert Watched(small.library, new).build().exit_code == 0
+    assert Watched(small.library, new, always=ALWAYS).build().exit_code == 0
 
 
 def test_a_library_in_an_impossible_place_is_one_clear_line(tmp_path: Path) -> None:
@@ -436,7 +457,7 @@ def test_a_path_that_failed_under_a_running_store_keeps_what_was_known(small: Wa
     path = small.inputs[0] / "a.mp4"
     away = path.with_suffix(".away")
     path.rename(away)
-    watched = Watched(small.library, path)
+    watched = Watched(small.library, path, always=ALWAYS)
     assert watched.build().rows[0].code == "not_found"
     with Store.open(small.library, create=False) as store:
         assert {video.name for video in store.videos()} == {"a.mp4", "b.mp4"}

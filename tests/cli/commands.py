@@ -17,6 +17,8 @@ from fdvs.stories.schema import story_schema
 FILM = "a_day_at_the_lake.mp4"
 TWIN = "twin.mp4"  # the name of two different films
 TALK = "talk"  # captions alone
+# For builds in tests of something else, of films that show no text or whose text is not looked at.
+NO_READING = ("--screen-text", "off")
 
 STORY_SCHEMA = jsonschema.Draft202012Validator(story_schema())
 

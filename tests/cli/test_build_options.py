@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import FILM, done, fdvs, stored, story_of
+from tests.cli.commands import FILM, NO_READING, done, fdvs, stored, story_of
 from tests.cli.conftest import World
 
 
@@ -36,7 +36,7 @@ def test_a_dry_run_knows_what_is_done(world: World, own_library: Path, tmp_path:
 @pytest.mark.parametrize("until", ["probe", "clips", "frames", "captions"])
 def test_until_stops_there_and_a_later_build_goes_on(world: World, tmp_path: Path, until: str) -> None:
     library = tmp_path / "library"
-    ended = done("build", world.films / "one", "--until", until, "-L", library)
+    ended = done("build", world.films / "one", "--until", until, *NO_READING, "-L", library)
     assert f"1 stopped after {until}, 0 failed" in ended.out
     assert "Read on" not in ended.out
     (row,) = done("status", "--json", "-L", library).json["videos"]
@@ -44,7 +44,8 @@ def test_until_stops_there_and_a_later_build_goes_on(world: World, tmp_path: Pat
     told = fdvs("story", row["video_id"], "-L", library)
     assert told.code == 1
     assert "has no story yet; `fdvs build` writes it" in told.err
-    assert done("build", world.films / "one", "--json", "-L", library).json["summary"]["done"] == 1
+    again = done("build", world.films / "one", *NO_READING, "--json", "-L", library)
+    assert again.json["summary"]["done"] == 1
     done("story", row["video_id"], "-L", library)
 
 
@@ -56,7 +57,7 @@ def test_a_second_build_does_nothing(world: World, own_library: Path) -> None:
 
 
 def test_profile_paper_has_a_chapter_per_clip_and_no_scenes(world: World, tmp_path: Path) -> None:
-    done("build", world.films / FILM, "--profile", "paper", "-L", tmp_path / "library")
+    done("build", world.films / FILM, "--profile", "paper", *NO_READING, "-L", tmp_path / "library")
     data = story_of(tmp_path / "library", FILM)
     levels = [node["level"] for node in data["nodes"]]
     assert set(levels) == {"clip", "chapter", "video"}
@@ -78,21 +79,22 @@ def max_clip_s(library: Path) -> float:
 def test_a_flag_wins_over_a_variable_over_the_file_over_the_default(world: World, tmp_path: Path) -> None:
     library = tmp_path / "library"
     film = world.films / "one"
-    done("build", film, "-L", library)
+    done("build", film, *NO_READING, "-L", library)
     assert max_clip_s(library) == 10.0
     (library / "fdvs.toml").write_text("[clips]\nmax_clip_s = 5.0\n")
-    done("build", film, "-L", library)
+    done("build", film, *NO_READING, "-L", library)
     assert max_clip_s(library) == 5.0
     variable = {"FDVS_CLIPS_MAX_CLIP_S": "4"}
-    done("build", film, "-L", library, env=variable)
+    done("build", film, *NO_READING, "-L", library, env=variable)
     assert max_clip_s(library) == 4.0
-    done("build", film, "--set", "clips.max_clip_s=3", "-L", library, env=variable)
+    done("build", film, *NO_READING, "--set", "clips.max_clip_s=3", "-L", library, env=variable)
     assert max_clip_s(library) == 3.0
 
 
 def test_a_named_option_wins_over_a_variable_and_set_over_both(world: World, tmp_path: Path) -> None:
     def frames(*flags: str) -> str:
-        done("build", world.films / "one", *flags, "-L", tmp_path / "library", env={"FDVS_CLIPS_FRAMES": "keyframes"})
+        variable = {"FDVS_CLIPS_FRAMES": "keyframes"}
+        done("build", world.films / "one", *NO_READING, *flags, "-L", tmp_path / "library", env=variable)
         value: str = story_of(tmp_path / "library", "twin.mp4")["settings"]["clips"]["frames"]
         return value
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import FILM, done, fdvs, stored
+from tests.cli.commands import FILM, NO_READING, done, fdvs, stored
 from tests.cli.conftest import World
 
 
@@ -106,12 +106,12 @@ def test_failures_are_3_beside_successes_and_stay_3_until_mended(own_films: Path
     shutil.rmtree(own_films / "two")
     broken = own_films / "one" / "broken.mp4"
     broken.write_bytes(b"")
-    inputs = (own_films / "one", "-L", tmp_path / "library")
+    inputs = (own_films / "one", *NO_READING, "-L", tmp_path / "library")
     assert fdvs("build", *inputs).code == 3
     again = fdvs("build", *inputs, "--json")
     assert again.code == 3
     assert again.json["summary"]["skipped"] == 1
-    assert fdvs("build", broken, "-L", tmp_path / "library").code == 1
+    assert fdvs("build", broken, *NO_READING, "-L", tmp_path / "library").code == 1
     assert done("status", "-L", tmp_path / "library").out.count("empty_file") == 1
     broken.unlink()
     done("build", *inputs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.cli.commands import FILM, TALK, done, fdvs, story_of
+from tests.cli.commands import FILM, NO_READING, TALK, done, fdvs, story_of
 from tests.cli.conftest import World
 
 
@@ -44,7 +44,7 @@ def test_a_mistyped_input_can_be_forgotten(own_library: Path, tmp_path: Path) ->
 
 def test_moved_videos_are_found_by_content(own_films: Path, tmp_path: Path) -> None:
     library = tmp_path / "library"
-    done("build", own_films, "-L", library)
+    done("build", own_films, *NO_READING, "-L", library)
     story = story_of(library, FILM)
     new_home = tmp_path / "new home"
     own_films.rename(new_home)
@@ -61,13 +61,13 @@ def test_moved_videos_are_found_by_content(own_films: Path, tmp_path: Path) -> N
     assert {str(new_home / "renamed.mp4"), str(new_home / "one" / "twin.mp4")} <= paths
     assert str(own_films / FILM) not in paths
     assert story_of(library, "renamed.mp4")["nodes"] == story["nodes"]
-    again = done("build", new_home / "one", "--json", "-L", library).json["summary"]
+    again = done("build", new_home / "one", *NO_READING, "--json", "-L", library).json["summary"]
     assert again["skipped"] == 1
 
 
 def test_nothing_found_is_1_and_nothing_missing_is_0(own_films: Path, tmp_path: Path) -> None:
     library = tmp_path / "library"
-    done("build", own_films / "one", "-L", library)
+    done("build", own_films / "one", *NO_READING, "-L", library)
     assert done("relink", own_films, "-L", library).err == "0 paths mended, 0 still missing\n"
     (own_films / "one").rename(own_films / "three")
     (tmp_path / "empty").mkdir()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import FILM, TALK, done, fdvs, stored, story_of
+from tests.cli.commands import FILM, NO_READING, TALK, done, fdvs, stored, story_of
 from tests.cli.conftest import TALK_LINES, World
 
 BALL = {"video": FILM, "start_s": 5.0, "end_s": 12.0, "text": "A crimson sphere crosses the lawn."}
@@ -80,7 +80,7 @@ def test_an_exported_story_is_the_same_in_another_library(world: World, tmp_path
 
 
 def test_a_story_of_a_film_that_was_built_here_is_refused(world: World, own_library: Path, tmp_path: Path) -> None:
-    done("build", world.films / FILM, "--profile", "paper", "-L", tmp_path / "other")
+    done("build", world.films / FILM, "--profile", "paper", *NO_READING, "-L", tmp_path / "other")
     done("export", FILM, "-o", tmp_path / "story.json", "-L", tmp_path / "other")
     ended = fdvs("import", tmp_path / "story.json", "-L", own_library)
     assert ended.code == 1

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fdvs.records import ERROR_CODES, Level
-from tests.cli.commands import FILM, STORY_SCHEMA, TALK, done, fdvs, story_of
+from tests.cli.commands import FILM, NO_READING, STORY_SCHEMA, TALK, done, fdvs, story_of
 from tests.cli.conftest import World
 
 ROW = {"video", "path", "video_id", "state", "clips_done", "clips_total", "warnings", "error"}
@@ -64,7 +64,8 @@ def check_hit(hit: dict[str, Any], duration_s: float) -> None:
 def test_build_tells_one_row_per_path_and_a_summary(world: World, tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_text("no film at all, just text")
-    ended = fdvs("build", world.films / "one", broken, tmp_path / "gone.mp4", "-L", tmp_path / "library", "--json")
+    inputs = (world.films / "one", broken, tmp_path / "gone.mp4")
+    ended = fdvs("build", *inputs, *NO_READING, "-L", tmp_path / "library", "--json")
     assert ended.code == 3
     assert set(ended.json) == {"videos", "summary"}
     for row in ended.json["videos"]:

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.batch.commands import FDVS, Running, environment, fdvs
-from tests.cli.commands import FILM
+from tests.cli.commands import FILM, NO_READING
 from tests.cli.conftest import World
 
 
 def test_progress_goes_to_stderr_and_the_table_to_stdout(world: World, tmp_path: Path) -> None:
-    ended = fdvs("build", world.films, "-L", tmp_path / "library")
+    ended = fdvs("build", world.films, *NO_READING, "-L", tmp_path / "library")
     assert ended.code == 0
     assert f"{FILM}: done" in ended.err
     assert "[3/3]" in ended.err
