@@ -438,7 +438,7 @@ def test_a_stopped_build_ends_at_once_and_can_go_on(
         assert wait_until(lambda: not any(map(is_alive, workers)))
         return ended
 
-    command = ("build", long_film, "-L", library, *PLAIN, "--set", MANY_CLIPS)
+    command = ("build", long_film, "-L", library, "--set", MANY_CLIPS)
     ended = stopped_midway(command, library, 100, stop)
     assert ended.code == code
     assert "Traceback" not in ended.err
@@ -446,7 +446,7 @@ def test_a_stopped_build_ends_at_once_and_can_go_on(
     before = stored_clips(library)
     assert before > 0
     assert [row["state"] for row in fdvs("status", "-L", library, "--json").rows.values()] == ["pending"]
-    watched = Watched(library, long_film, always=(NO_READING,))
+    watched = Watched(library, long_film)
     assert watched.build(MANY_CLIPS).exit_code == 0
     assert watched.decoded == 100 - before
 

@@ -62,12 +62,13 @@ def films(once: Once) -> Path:
 def uninterrupted(once: Once, films: Path) -> Path:
     """A library of the three films; tests copy it before they change anything."""
 
-    def make(folder: Path) -> None:
-        report = Watched(folder / "library", films, always=ALWAYS).build(MANY_CLIPS)
-        assert (report.exit_code, report.done) == (0, 3)
-        assert stored_clips(folder / "library") == NUM_CLIPS
+    return once("uninterrupted", lambda folder: build_whole(folder, films, *ALWAYS)) / "library"
 
-    return once("uninterrupted", make) / "library"
+
+def build_whole(folder: Path, films: Path, *always: str) -> None:
+    report = Watched(folder / "library", films, always=always).build(MANY_CLIPS)
+    assert (report.exit_code, report.done) == (0, 3)
+    assert stored_clips(folder / "library") == NUM_CLIPS
 
 
 @pytest.fixture(scope="session")
@@ -117,9 +118,8 @@ def stories(library: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_a_build_killed_again_and_again_ends_in_the_same_bytes(
-    films: Path, uninterrupted: Path, tmp_path: Path
-) -> None:
+def test_a_build_killed_again_and_again_ends_in_the_same_bytes(films: Path, tmp_path: Path) -> None:
+    build_whole(tmp_path / "uninterrupted", films)
     elsewhere = tmp_path / "moved here"
     shutil.copytree(films, elsewhere)
     library = tmp_path / "library"
@@ -129,14 +129,14 @@ def test_a_build_killed_again_and_again_ends_in_the_same_bytes(
         shutil.rmtree(library)
     assert len(kills) == KILLS
     assert sum(before > 0 for before in kills) >= 3
-    with Running("build", elsewhere, "-L", library, *MANY) as build:
+    with Running("build", elsewhere, "-L", library, "--set", MANY_CLIPS) as build:
         # And once while the last story is told, or just after it: the end of the block kills.
         wait_until(lambda: stored_clips(library) == NUM_CLIPS, unless=lambda: not build.runs)
-    ended = fdvs("build", elsewhere, "-L", library, *MANY, "--json")
+    ended = fdvs("build", elsewhere, "-L", library, "--set", MANY_CLIPS, "--json")
     assert (ended.code, json.loads(ended.out)["summary"]["done"]) == (0, 3), ended.err
     assert_sound(library)
     assert stored_clips(library) == NUM_CLIPS
-    assert exported(library, tmp_path / "out") == exported(uninterrupted, tmp_path / "whole")
+    assert exported(library, tmp_path / "out") == exported(tmp_path / "uninterrupted" / "library", tmp_path / "whole")
 
 
 def killed_often(films: Path, library: Path, dice: random.Random) -> list[int] | None:
@@ -147,7 +147,7 @@ def killed_often(films: Path, library: Path, dice: random.Random) -> list[int] |
     """
     kills: list[int] = []
     for _ in range(KILLS):
-        with Running("build", films, "-L", library, *MANY) as build:
+        with Running("build", films, "-L", library, "--set", MANY_CLIPS) as build:
             moment = (kills[-1] + dice.randrange(NUM_CLIPS // KILLS // 2)) if len(kills) > 1 else 0
             wait_until(lambda at=moment: stored_clips(library) >= at, unless=lambda: not build.runs)  # type: ignore[misc]
             time.sleep(dice.random() * 0.05)  # anywhere in a clip or a start
@@ -169,7 +169,7 @@ def test_workers_end_by_themselves_when_only_their_parent_is_killed(films: Path,
         build.process.wait()
         assert wait_until(lambda: not any(map(is_alive, workers)))
 
-    arguments = ("build", films, "-L", library, *MANY, "--jobs", "2")
+    arguments = ("build", films, "-L", library, "--set", MANY_CLIPS, "--jobs", "2")
     stopped_midway(arguments, library, NUM_CLIPS, kill_the_parent)
     assert stored_clips(library) > 0
     assert_sound(library)
