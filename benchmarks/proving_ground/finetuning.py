@@ -16,7 +16,7 @@ from benchmarks.proving_ground.sweep import Setting
 from benchmarks.proving_ground.training import Stage, train
 from fdvs.kernels.names import open_ops
 
-STAGES = (Stage(2048, 60, 1, 1e-3), Stage(2048, 20, 1, 2e-4))
+STAGES = (Stage(2048, 40, 1, 1e-3), Stage(2048, 12, 1, 2e-4))
 """Short, as published recipes are against the training before them. All weights learn."""
 
 

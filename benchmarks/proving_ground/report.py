@@ -7,10 +7,11 @@ from pathlib import Path
 
 from benchmarks.proving_ground.rows import Row, by_setting
 
+TASKS = ("recall", "needles", "copy")
 COLUMNS = (
     "| method | trained with it | settings | pairs | + planning | time | cache | retained "
-    "| recall | needles | copy | mean | recall later | needles later | copy later | mean later |",
-    "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    "| recall | needles | copy | mean | last | later |",
+    "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
 )
 
 
@@ -23,28 +24,26 @@ def table(rows: Sequence[Row]) -> list[str]:
     lines = list(COLUMNS)
     for group in by_setting(rows):
         first, tasks = group[0], {row.task: row for row in group}
-        asked = [tasks[task].in_prompt if task in tasks else None for task in ("recall", "needles", "copy")]
-        later = [tasks[task].later if task in tasks else None for task in ("recall", "needles", "copy")]
         cells = [
             first.method,
-            first.training,
+            "" if first.training == "none" else first.training,
             f"`{first.settings}`" if first.settings else "",
             _percent(mean(group, lambda row: row.kept_share), 1),
             _percent(mean(group, lambda row: row.planning), 1),
             f"{mean(group, lambda row: row.time):.1f}×",
             _percent(mean(group, lambda row: row.kept_entries)),
             _percent(mean(group, lambda row: row.retained)),
-            *map(_percent, asked),
+            *(_percent(tasks[task].in_prompt) if task in tasks else "" for task in TASKS),
             f"**{_percent(mean(group, lambda row: row.in_prompt))}**",
-            *map(_percent, later),
+            _percent(mean(group, lambda row: row.last)),
             f"**{_percent(mean(group, lambda row: row.later))}**",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
-def _percent(value: float | None, places: int = 0) -> str:
-    return "" if value is None else f"{100 * value:.{places}f}"
+def _percent(value: float, places: int = 0) -> str:
+    return f"{100 * value:.{places}f}"
 
 
 def plot(rows: Sequence[Row], path: Path) -> None:

@@ -64,7 +64,8 @@ class RowFile:
         self.rows: list[Row] = []
         if path.exists():
             lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
-            self.rows = [Row(**line["row"]) for line in lines if line["model"] == model]
+            told = [Row(**line["row"]) for line in lines if line["model"] == model]
+            self.rows = list({row.key: row for row in told}.values())  # two runs at once may have measured the same
 
     def has(self, key: tuple[str, ...]) -> bool:
         return any(row.key == key for row in self.rows)

@@ -58,8 +58,23 @@ class Setting:
 
 def _groups(**common: Any) -> list[Settings]:
     sizes = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48)
-    wide = [{"window": 512, "group": 16, **common}, {"window": 256, "group": 16, **common}]
-    return [*wide, *({"window": WINDOW, "group": size, **common} for size in sizes)]
+    return [{"window": WINDOW, "group": size, **common} for size in sizes]
+
+
+def _focal(**common: Any) -> list[Settings]:
+    pairs = (
+        (0.45, 8),
+        (0.4, 8),
+        (0.3, 8),
+        (0.2, 8),
+        (0.2, 16),
+        (0.15, 16),
+        (0.1, 16),
+        (0.05, 16),
+        (0.05, 32),
+        (0.02, 32),
+    )
+    return [{"window": WINDOW, "focal_share": share, "group": size, **common} for share, size in pairs]
 
 
 _PARTS = (0.6, 0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2, 0.16, 0.12, 0.09, 0.06, 0.04, 0.02, 0.01)
@@ -78,6 +93,8 @@ LADDERS: tuple[Ladder, ...] = (
     Ladder("lca", "", _groups(), is_trained=True),
     Ladder("lca", "matched weight", _groups(bias="matched")),
     Ladder("lca", "anchors only, matched", _groups(bias="matched", value_rule="anchor")),
+    Ladder("dga", "", _focal(), is_trained=True),
+    Ladder("dga", "log-count", _focal(bias="log_count")),
     Ladder("blocks", "", [{**_TILES, "local": 2, "sinks": 1, "share": share} for share in _PARTS]),
     Ladder(
         "blocks",

@@ -7,7 +7,7 @@ same sequences on every machine. `solve` answers them by reading, without a mode
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -58,7 +58,7 @@ def recall(length: int, size: int, generator: torch.Generator, *, questions: int
     return Batch(torch.cat([tokens, asking], dim=1), places, value[..., None], context)
 
 
-def needles(length: int, size: int, generator: torch.Generator, *, questions: int = 4, each: int = 4) -> Batch:
+def needles(length: int, size: int, generator: torch.Generator, *, questions: int = 4, each: int = 3) -> Batch:
     """Keys that occur several times, each time with another value; a question is answered by all of them."""
     tail = 2 * questions
     context = length - tail
@@ -90,8 +90,13 @@ TASKS: dict[str, Callable[..., Batch]] = {"recall": recall, "needles": needles, 
 
 
 def make(task: str, length: int, size: int, seed: int) -> Batch:
-    """`size` sequences of `length` tokens of a task, the same for the same seed."""
-    return TASKS[task](length, size, torch.Generator().manual_seed(seed))
+    """`size` sequences of a task for a test, the same for the same seed; they end with the last question.
+
+    What follows the last question is cut off, so that the last query of all is one that asks: methods that listen to
+    it are told the truth. A sequence has `length` tokens or one fewer.
+    """
+    batch = TASKS[task](length, size, torch.Generator().manual_seed(seed))
+    return replace(batch, tokens=batch.tokens[:, : int(batch.places[-1]) + 1])
 
 
 def solve(batch: Batch) -> Tensor:

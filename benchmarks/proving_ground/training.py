@@ -55,7 +55,7 @@ def batch_for(task: str, length: int, size: int, seed: int) -> Batch:
     """A batch for training: more questions than in a test, so that every sequence teaches as much as it can."""
     densities: dict[str, dict[str, Any]] = {
         "recall": {"questions": min(64, length // 6), "share": 0.5 if length <= 128 else 0.25},
-        "needles": {"questions": 2} if length <= 64 else {"questions": 4},
+        "needles": {"questions": 2 if length <= 64 else 4, "each": 4},  # a test has three
         "copy": {"tokens_to_copy": min(64, length // 4)},
     }
     return TASKS[task](length, size, torch.Generator().manual_seed(seed), **densities[task])
