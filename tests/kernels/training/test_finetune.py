@@ -42,7 +42,7 @@ def sequences(count: int = 4, length: int = 32) -> Tensor:
     return torch.randint(3, 20, (count, length), generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("method", ["cca", "lca"])
+@pytest.mark.parametrize("method", ["cca", "dga", "lca"])
 def test_a_few_steps_lower_the_loss(folder: Path, method: str) -> None:
     model = load(folder)
     losses = finetune(model, sequences(), replace(WANTED, method=method, settings=SMALL[method]))
