@@ -6,8 +6,10 @@ weights say about accuracy is nothing, and nothing is said.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -16,9 +18,10 @@ from torch import Tensor
 from fdvs.kernels.bench.operator import FAILURES, Bench, Contender, fastest_dense, row_of
 from fdvs.kernels.bench.rows import Case, Row
 from fdvs.kernels.bench.shapes import ModelShape
-from fdvs.kernels.bench.timing import Timed, measure
+from fdvs.kernels.bench.timing import forget_peak, summarise
 
 NEW_TOKENS = 16
+REPEATS = 3
 DENSE_NAME = "sdpa-model"
 """The model's own attention through PyTorch, which others are told against here."""
 
@@ -78,25 +81,41 @@ def make_decoder(shape: ModelShape, dtype: torch.dtype, device: torch.device) ->
 
 
 def _measure_model(bench: Bench, cases: Sequence[Case], model: Any, prompt: Tensor) -> None:
-    def generate(count: int) -> Timed[Tensor]:
-        return measure(
-            lambda: model.generate(
-                prompt,
-                attention_mask=torch.ones_like(prompt),
-                max_new_tokens=count,
-                min_new_tokens=count,
-                do_sample=False,
-            ),
-            bench.device,
-        )
-
+    firsts: list[float] = []
+    steps: list[float] = []
     with torch.inference_mode():
-        first = generate(1)
-        all_of_them = generate(1 + NEW_TOKENS)
-    low, middle, high = (
-        (late - first.ms_50) / NEW_TOKENS for late in (all_of_them.ms_20, all_of_them.ms_50, all_of_them.ms_80)
+        _arrivals(model, prompt)  # kernels are compiled
+        forget_peak(bench.device)
+        for _ in range(REPEATS):
+            came = _arrivals(model, prompt)
+            firsts.append(came[0])
+            steps += [after - before for before, after in pairwise(came)]
+    for case, times in zip(cases, (firsts, steps), strict=True):
+        timed = summarise(None, times, bench.device)
+        dense = timed.ms_50 if case.backend == DENSE_NAME else fastest_dense(bench.ledger, case)
+        bench.ledger.add(row_of(case, timed, dense, plan_ms=0.0))
+
+
+def _arrivals(model: Any, prompt: Tensor) -> list[float]:
+    """Milliseconds from the call to each new token, the first one included."""
+    from transformers import StoppingCriteria, StoppingCriteriaList
+
+    came: list[float] = []
+
+    class Clock(StoppingCriteria):  # type: ignore[misc]  # asked after each token; never stops anything
+        def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
+            if input_ids.is_cuda:
+                torch.cuda.synchronize(input_ids.device)
+            came.append((time.perf_counter() - begun) * 1000)
+            return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
+
+    begun = time.perf_counter()
+    model.generate(
+        prompt,
+        attention_mask=torch.ones_like(prompt),
+        max_new_tokens=1 + NEW_TOKENS,
+        min_new_tokens=1 + NEW_TOKENS,
+        do_sample=False,
+        stopping_criteria=StoppingCriteriaList([Clock()]),
     )
-    timed = (first, Timed(all_of_them.result, low, middle, high, all_of_them.peak_mib))
-    for case, taken in zip(cases, timed, strict=True):
-        dense = taken.ms_50 if case.method == "dense" else fastest_dense(bench.ledger, case)
-        bench.ledger.add(row_of(case, taken, dense, plan_ms=0.0))
+    return came

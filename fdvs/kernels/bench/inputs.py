@@ -17,6 +17,9 @@ BRIGHT_SHARE = 0.01
 LOCAL_LENGTH = 128
 """Tokens over which neighbouring keys resemble each other."""
 
+FRAME_TOKENS = 64
+"""Tokens of what passes for a frame: methods for films are told so, and nothing about these inputs knows it."""
+
 SINK_LOGIT, BRIGHT_LOGIT, LOCAL_LOGIT = 6.0, 5.0, 3.0
 """Mean logits of a query with sinks, with bright columns, and with its own neighbourhood; others are about 0 ± 1."""
 

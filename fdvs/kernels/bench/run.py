@@ -14,6 +14,7 @@ import torch
 from fdvs.errors import BackendUnavailableError, InputError
 from fdvs.kernels.backends import choose
 from fdvs.kernels.bench.end_to_end import measure_end_to_end
+from fdvs.kernels.bench.inputs import FRAME_TOKENS
 from fdvs.kernels.bench.operator import Bench, Contender, measure_operator
 from fdvs.kernels.bench.report import draw, to_markdown
 from fdvs.kernels.bench.rows import Ledger, Row
@@ -24,6 +25,7 @@ from fdvs.kernels.names import METHODS, open_method, open_ops
 GPU_LENGTHS = tuple(1024 * n for n in (8, 16, 32, 64, 128, 256))
 CPU_LENGTHS = (1024, 2048, 4096)
 PARTS = ("operator", "end-to-end")
+LARGE = tuple(f"grid:stride={FRAME_TOKENS}" if name == "grid" else name for name in METHODS)
 SMALL = (
     "dense",
     "tca:window=128,block=32",
@@ -34,7 +36,7 @@ SMALL = (
     "blocks:block=32",
     "flexprefill:block=32,min_budget=128",
     "xattention:block=32",
-    "grid:window=128",
+    f"grid:window=128,block=16,stride={FRAME_TOKENS}",
 )
 
 
@@ -99,7 +101,7 @@ def run_bench(
         ops=open_ops(backend),
         ledger=Ledger(folder / "kernels.csv"),
     )
-    methods = [contender(words) for words in settings.methods or (tuple(METHODS) if is_gpu else SMALL)]
+    methods = [contender(words) for words in settings.methods or (LARGE if is_gpu else SMALL)]
     until = time.monotonic() + settings.minutes * 60
 
     def is_time_left() -> bool:

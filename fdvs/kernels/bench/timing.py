@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import torch
 
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 MIN_REPEATS, MAX_REPEATS = 3, 20
@@ -31,8 +32,7 @@ def measure(work: Callable[[], T_co], device: torch.device) -> Timed[T_co]:
     """Calls `work` once to warm up (kernels are compiled then), and then until there is enough to go by."""
     work()
     _wait(device)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+    forget_peak(device)
     times: list[float] = []
     begun = time.perf_counter()
     while len(times) < MIN_REPEATS or (len(times) < MAX_REPEATS and time.perf_counter() - begun < SECONDS_PER_CASE):
@@ -40,8 +40,19 @@ def measure(work: Callable[[], T_co], device: torch.device) -> Timed[T_co]:
         result = work()
         _wait(device)
         times.append((time.perf_counter() - start) * 1000)
+    return summarise(result, times, device)
+
+
+def forget_peak(device: torch.device) -> None:
+    """The highest point of memory is looked for from here on."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def summarise(result: T, times_ms: Sequence[float], device: torch.device) -> Timed[T]:
+    """Quantiles of times that were taken elsewhere, and the highest memory since `forget_peak`."""
     peak = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
-    low, middle, high = torch.tensor(times).quantile(torch.tensor([0.2, 0.5, 0.8])).tolist()
+    low, middle, high = torch.tensor(times_ms).quantile(torch.tensor([0.2, 0.5, 0.8])).tolist()
     return Timed(result, low, middle, high, peak)
 
 
