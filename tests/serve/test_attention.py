@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from fdvs.kernels.plugs.vllm.asked import Asked, DecodeRule
 from fdvs.kernels.plugs.vllm.batches import Split, Splitter
 from fdvs.kernels.plugs.vllm.limits import what_hinders
 from fdvs.kernels.plugs.vllm.plugin import asking
-from fdvs.kernels.plugs.vllm.proof import read_reports
+from fdvs.kernels.plugs.vllm.proof import ATTEMPTS, read_reports
 from fdvs.kernels.plugs.vllm.session import Session, session_of
 from fdvs.serving.attention import prove
 from tests.conftest import TinyModel
@@ -183,7 +184,10 @@ def test_the_chat_model_in_this_process_says_that_it_runs(tiny_model: TinyModel)
         reply = chat.chat([ChatRequest("", ("What is told of the lake? " * 20,), max_tokens=4)])[0]
         (summary,) = chat.summary
         chat.close()
-    assert summary.startswith("attention tca (block=8, window=16): 2 prompts planned, ")
+    # Ours, and those that proved it: one, or more where the report of the first was not written yet.
+    told = re.fullmatch(r"attention tca \(block=8, window=16\): (\d+) prompts planned, .*", summary)
+    assert told
+    assert 2 <= int(told[1]) <= 1 + ATTEMPTS
     assert reply.finish is Finish.LENGTH
 
 
