@@ -16,19 +16,19 @@ Attention = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How large the model is. 0.4 million parameters with these defaults.
+    """How large the model is. Two million parameters with these defaults.
 
     The rotary base is large for the same reason as in models for long text: with 1e5, eight of the 32 channels of a
     head turn slowly enough to compare tokens 2K apart, and several needles at different distances were not found.
     """
 
     vocabulary: int = VOCABULARY
-    width: int = 128
+    width: int = 256
     layers: int = 2
     heads_q: int = 4
     heads_k: int = 2
     head_size: int = 32
-    hidden: int = 256
+    hidden: int = 1024
     rope_theta: float = 1e7
 
 
