@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from fdvs.cli.common import JsonOption, note, print_json
-from fdvs.errors import BackendUnavailableError
+from fdvs.kernels.names import require_torch
 
 
 def bench(
@@ -41,12 +41,8 @@ def bench(
     Planning is part of the time; the fastest dense path of PyTorch is what everything is held against. Stopped, or out
     of time, the same command goes on where it was.
     """
-    try:
-        from fdvs.kernels.bench.run import PARTS, BenchSettings, run_bench
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise BackendUnavailableError("this needs torch: pip install 'fdvs[models]'") from error
+    require_torch()
+    from fdvs.kernels.bench.run import PARTS, BenchSettings, run_bench
 
     settings = BenchSettings(
         shapes=tuple(shape or ()),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fdvs.cli.common import JsonOption, note, print_json
-from fdvs.errors import BackendUnavailableError
+from fdvs.kernels.names import require_torch
 
 if TYPE_CHECKING:
     from fdvs.kernels.check import Summary
@@ -30,10 +30,8 @@ def check(
     Each result is compared with the same computation in float64. What cannot run here is named with the reason. Without
     a GPU the Triton kernels run step by step in Python, which shows that they are right, not that they are fast.
     """
-    try:
-        import torch
-    except ModuleNotFoundError as error:
-        raise BackendUnavailableError("this needs torch: pip install 'fdvs[models]'") from error
+    require_torch()
+    import torch
 
     if not torch.cuda.is_available():
         os.environ.setdefault("TRITON_INTERPRET", "1")  # read once, when Triton is imported: not before this line

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fdvs.kernels.plans import NEVER, Entries, Plan
+from fdvs.kernels.plans import NEVER, Entries, Plan, Tiles
 from fdvs.kernels.visibility import band_seen, entries_seen, hidden_remainder, per_query_head, tile_of_rows, tiles_seen
 
 
@@ -76,7 +76,7 @@ def _scatter(seen: Tensor, selected: Entries, num_keys: int) -> Tensor:
 
 
 def num_pairs(plan: Plan, num_keys: int, batch: int, heads_q: int, heads_k: int) -> int:
-    """Pairs that a plan computes. Memory grows with Tq × number of tiles, never with Tq × Tk."""
+    """Pairs that a plan computes. Memory does not grow with Tq × Tk."""
     start = plan.band_start.expand(batch, heads_k, -1)
     band = (plan.q_positions + 1 - start).clamp_min(0)
     total = int(band.sum()) * (heads_q // heads_k)
@@ -90,30 +90,41 @@ def num_pairs(plan: Plan, num_keys: int, batch: int, heads_q: int, heads_k: int)
     return total
 
 
+PAIRS_AT_ONCE = 2**22
+"""Numbers that are held at a time while pairs of tiles are counted: tiles of queries × keys."""
+
+
 def _tile_pairs(plan: Plan, num_keys: int, batch: int, heads_q: int, heads_k: int) -> int:
-    """Pairs of kept tiles, less the pooled entries that they hide. One pass over query tiles, all keys at once."""
+    """Pairs of kept tiles, less the pooled entries that they hide: for each key of a tile, how many rows see it."""
     tiles = plan.tiles
     assert tiles is not None
-    device = tiles.keep.device
-    order = torch.arange(num_keys, device=device) if tiles.k_order is None else tiles.k_order
-    rows = torch.arange(len(plan.q_positions), device=device) if tiles.q_order is None else tiles.q_order
-    spare = tiles.keep.shape[3] * tiles.block_k - num_keys
-    of_column = (
-        torch.nn.functional.pad(order, (0, spare), value=NEVER).unflatten(0, (-1, tiles.block_k)).sort(-1).values
-    )
-    start = plan.band_start.expand(batch, heads_k, -1)
-    limits = torch.minimum(start, plan.q_positions + 1)
-    lists = tiles.keep.shape[1]
-    total = torch.zeros((), dtype=torch.int64, device=device)
-    for tile, of_tile in enumerate(rows.split(tiles.block_q)):
-        kept = tiles.keep[:, :, tile]
-        columns = kept.flatten(0, 1).any(0).nonzero()[:, 0]
-        wanted = limits[..., of_tile].flatten().expand(len(columns), -1).contiguous()
-        pairs = torch.searchsorted(of_column[columns], wanted).unflatten(-1, (batch, heads_k, -1)).sum(-1)
+    lists, num_q_tiles = tiles.keep.shape[1:3]
+    keys = torch.arange(num_keys, device=tiles.keep.device) if tiles.k_order is None else tiles.k_order
+    keys = torch.nn.functional.pad(keys, (0, -num_keys % tiles.block_k), value=NEVER)
+    limits = _sorted_by_tile(torch.minimum(plan.band_start, plan.q_positions + 1), tiles)
+    starts = _sorted_by_tile(plan.band_start, tiles)
+    total = 0
+    for part in torch.arange(num_q_tiles, device=keys.device).split(max(1, PAIRS_AT_ONCE // len(keys))):
+        pairs = torch.unflatten(_num_above(limits[:, :, part], keys), -1, (-1, tiles.block_k)).sum(-1)
         if plan.is_remainder and plan.pooled is not None:
-            pairs -= (plan.pooled.last[..., columns, None] < start[..., None, of_tile]).sum(-1).movedim(-1, 0)
-        total += (pairs.movedim(0, -1).repeat_interleave(lists // heads_k, dim=1) * kept[..., columns]).sum()
-    return int(total) * (heads_q // lists)
+            pairs = pairs - _num_above(starts[:, :, part].expand(batch, heads_k, -1, -1), plan.pooled.last[:, :, None])
+        if pairs.shape[1] > 1:
+            pairs = pairs.repeat_interleave(lists // heads_k, dim=1)
+        total += int((pairs * tiles.keep[:, :, part]).sum())
+    return total * (heads_q // lists)
+
+
+def _sorted_by_tile(limits: Tensor, tiles: Tiles) -> Tensor:
+    """`[…, Tq]` as `[…, nQ, block_q]`, ascending in each query tile; -1 where a tile has no row."""
+    limits = limits if tiles.q_order is None else limits[..., tiles.q_order]
+    padded = torch.nn.functional.pad(limits, (0, -limits.shape[-1] % tiles.block_q), value=-1)
+    return torch.unflatten(padded, -1, (-1, tiles.block_q)).sort(-1).values
+
+
+def _num_above(limits: Tensor, positions: Tensor) -> Tensor:
+    """`[…, nQ, N]`: how many of `limits` `[…, nQ, block_q]`, ascending, lie after each of `positions`."""
+    wanted = positions.expand(*limits.shape[:-1], positions.shape[-1]).contiguous()
+    return limits.shape[-1] - torch.searchsorted(limits.contiguous(), wanted, right=True)
 
 
 def retained_mass(q: Tensor, k: Tensor, plan: Plan, *, scale: float | None = None, max_rows: int = 64) -> float:

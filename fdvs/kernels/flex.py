@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from fdvs.errors import BackendUnavailableError
-from fdvs.kernels import columns, pooling, reference
 from fdvs.kernels.gather import GATHER
+from fdvs.kernels.ops import TorchPlanning
 from fdvs.kernels.plans import NEVER, Attended, Entries, Plan, check_shapes
 from fdvs.kernels.visibility import tile_of_rows
 
@@ -33,7 +33,7 @@ Modifier = Callable[..., Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class FlexOps:
+class FlexOps(TorchPlanning):
     """FlexAttention, compiled or step by step.
 
     Decoding is that of the gathering path: with one query there is nothing that blocks could skip.
@@ -47,12 +47,6 @@ class FlexOps:
 
     is_compiled: bool = True
     name = "flex"
-
-    pool = staticmethod(pooling.pool)
-    column_scores = staticmethod(columns.column_scores)
-    block_top_k = staticmethod(columns.block_top_k)
-    compact = staticmethod(columns.compact)
-    merge = staticmethod(reference.merge)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, plan: Plan, *, scale: float | None = None) -> Attended:
         """Same as `reference.attend`."""

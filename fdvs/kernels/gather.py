@@ -12,14 +12,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fdvs.kernels import columns, pooling, reference
+from fdvs.kernels import reference
 from fdvs.kernels.masked import causal_attention, masked_attention
+from fdvs.kernels.ops import TorchPlanning
 from fdvs.kernels.plans import NEVER, Attended, Entries, Plan, Tiles, check_segments, check_shapes
 from fdvs.kernels.visibility import num_looked_at, tile_of_rows
 
 
 @dataclass(frozen=True, slots=True)
-class GatherOps:
+class GatherOps(TorchPlanning):
     """Gathered segments under a fused or a plain softmax, on any device and in any floating type.
 
     Attributes:
@@ -33,12 +34,6 @@ class GatherOps:
     max_elements: int = 2**24
     is_fused: bool | None = None
     name = "gather"
-
-    pool = staticmethod(pooling.pool)
-    column_scores = staticmethod(columns.column_scores)
-    block_top_k = staticmethod(columns.block_top_k)
-    compact = staticmethod(columns.compact)
-    merge = staticmethod(reference.merge)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, plan: Plan, *, scale: float | None = None) -> Attended:
         """Same as `reference.attend`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -47,18 +48,20 @@ def open_method(name: str, **settings: Any) -> Method:
     """
     if name not in METHODS:
         raise UnknownBackendError("attention method", name, sorted(METHODS))
+    require_torch()
     module, _, attribute = METHODS[name].partition(":")
-    try:
-        found = getattr(import_module(module), attribute)
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise BackendUnavailableError("attention methods need torch: pip install 'fdvs[models]'") from error
+    found = getattr(import_module(module), attribute)
     known = list(signature(found).parameters)
     if unknown := sorted(settings.keys() - set(known)):
         raise UsageError(f"{name} has no setting {unknown[0]}; known: {', '.join(known) or 'none'}")
     method: Method = found(**settings)
     return method
+
+
+def require_torch() -> None:
+    """Raises BackendUnavailableError where torch is not installed. It is not loaded."""
+    if find_spec("torch") is None:
+        raise BackendUnavailableError("sparse attention needs torch: pip install 'fdvs[models]'")
 
 
 def open_ops(name: str) -> Ops:

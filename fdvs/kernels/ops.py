@@ -46,17 +46,24 @@ class Ops(Protocol):
     def merge(self, parts: Sequence[Attended]) -> Attended: ...
 
 
-class ReferenceOps:
-    """Plain PyTorch on any device and in any type: the meaning of all other back ends."""
+class TorchPlanning:
+    """What planning needs, and merging, in plain PyTorch: for every back end that has no faster way."""
 
-    name = "reference"
+    __slots__ = ()
+
     pool = staticmethod(pooling.pool)
     column_scores = staticmethod(columns.column_scores)
     block_top_k = staticmethod(columns.block_top_k)
     compact = staticmethod(columns.compact)
+    merge = staticmethod(reference.merge)
+
+
+class ReferenceOps(TorchPlanning):
+    """Plain PyTorch on any device and in any type: the meaning of all other back ends."""
+
+    name = "reference"
     attend = staticmethod(reference.attend)
     decode = staticmethod(reference.decode)
-    merge = staticmethod(reference.merge)
 
 
 REFERENCE = ReferenceOps()

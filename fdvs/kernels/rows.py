@@ -13,12 +13,13 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from fdvs.errors import ShapeError
-from fdvs.kernels import columns, pooling, reference
+from fdvs.kernels import reference
+from fdvs.kernels.ops import TorchPlanning
 from fdvs.kernels.plans import NEVER, Attended, Entries, Plan, check_shapes
 
 
 @dataclass(frozen=True, slots=True)
-class RowOps:
+class RowOps(TorchPlanning):
     """The reference in stretches of queries. Differentiable, for plans without tiles.
 
     Attributes:
@@ -28,12 +29,7 @@ class RowOps:
     rows: int = 512
     name = "rows"
 
-    pool = staticmethod(pooling.pool)
-    column_scores = staticmethod(columns.column_scores)
-    block_top_k = staticmethod(columns.block_top_k)
-    compact = staticmethod(columns.compact)
     decode = staticmethod(reference.decode)
-    merge = staticmethod(reference.merge)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, plan: Plan, *, scale: float | None = None) -> Attended:
         """Same as `reference.attend`, but for plans with tiles.

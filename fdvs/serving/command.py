@@ -27,9 +27,6 @@ SEQUENCES_ON_GPU = 64
 SEQUENCES_ON_CPU = 4
 CPU_CACHE_GIB = 4
 
-ATTENTION = "FDVS_ATTENTION"
-"""Variable in which the plug-in of vLLM finds what it is asked for: `fdvs.kernels.plugs.vllm.asked.VARIABLE`."""
-
 # Ours to set: who may connect, with which key, and the name that requests use.
 _RESERVED = ("--host", "--port", "--api-key", "--served-model-name", "--model", "--uds", "--root-path", "--grpc")
 
@@ -143,6 +140,8 @@ def _for_attention(vllm: Vllm, longest: int, at_once: int) -> list[tuple[str, st
 
 def environment(vllm: Vllm, options: ServeOptions, key: str, outer: Mapping[str, str]) -> dict[str, str]:
     """The server's environment: `outer` with the key, and with nothing that asks the network for anything."""
+    from fdvs.kernels.plugs.vllm.asked import VARIABLE
+
     ours = {
         "VLLM_API_KEY": key,
         "VLLM_HOST_IP": "127.0.0.1",  # its own processes also talk to each other on this machine alone
@@ -159,9 +158,9 @@ def environment(vllm: Vllm, options: ServeOptions, key: str, outer: Mapping[str,
             # Its default is most of the machine's memory, which is rarely free.
             suggested["VLLM_CPU_KVCACHE_SPACE"] = str(CPU_CACHE_GIB)
     if options.attention:
-        ours[ATTENTION] = options.attention.to_json()
+        ours[VARIABLE] = options.attention.to_json()
     # A key of somebody else's server has no business in ours, and attention is what the command line says.
-    kept = {name: value for name, value in outer.items() if name not in {"OPENAI_API_KEY", ATTENTION}}
+    kept = {name: value for name, value in outer.items() if name not in {"OPENAI_API_KEY", VARIABLE}}
     return suggested | kept | ours
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from fdvs.kernels.choice import choice_of
 from fdvs.kernels.plugs.vllm.asked import VARIABLE, Asked, asked_in
-from fdvs.serving.command import ATTENTION, command_line, environment
+from fdvs.serving.command import command_line, environment
 from tests.cli.commands import fdvs
 from tests.encoders.models import needs
 from tests.serving.conftest import FakeVllm
@@ -32,16 +32,15 @@ def test_each_prompt_is_computed_whole_and_by_itself() -> None:
 
 
 def test_what_is_asked_goes_by_the_environment_and_only_from_the_command_line() -> None:
-    assert ATTENTION == VARIABLE
-    assert asked_in(environment(CPU, TCA, "k", {ATTENTION: "cca"})[ATTENTION]) == TCA.attention
-    assert ATTENTION not in environment(CPU, PORT, "k", {ATTENTION: "cca"})
+    assert asked_in(environment(CPU, TCA, "k", {VARIABLE: "cca"})[VARIABLE]) == TCA.attention
+    assert VARIABLE not in environment(CPU, PORT, "k", {VARIABLE: "cca"})
 
 
 @needs("torch")
 def test_a_server_that_plans_is_told_of_and_counted(fake: FakeVllm) -> None:
     with serving(fake, *ASKED, behaviour="sparse") as process:
         assert KEY.match(line_of(process))
-        report = Path(json.loads(fake.started().environment[ATTENTION])["report"])
+        report = Path(json.loads(fake.started().environment[VARIABLE])["report"])
         assert report.stat().st_mode & 0o077 == 0
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=30)

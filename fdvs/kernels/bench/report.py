@@ -24,6 +24,9 @@ HEADINGS = (
     "error (kernel)",
     "error (method)",
 )
+PANELS_IN_A_ROW = 2
+SPEED_TICKS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)
+
 LEGEND = (
     "Times are medians. *× dense*: the fastest dense path of PyTorch over planning and running together; below 1 is",
     "slower than dense. *kept* is the share of pairs computed, *mass* the attention weight on tokens seen as they are,",
@@ -84,19 +87,38 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         BackendUnavailableError: matplotlib is not installed.
     """
     try:
+        from matplotlib import colormaps
         from matplotlib.figure import Figure  # without pyplot: no window, no global state
     except ImportError as error:
         raise BackendUnavailableError("plots need matplotlib: pip install 'fdvs[plots]'") from error
-    panels = sorted({(row.case.part, row.case.shape) for row in rows if row.speedup is not None})
+    told = [row for row in rows if row.speedup is not None]
+    panels = list(dict.fromkeys((row.case.part, row.case.shape) for row in told))
+    lines = list(dict.fromkeys(_line_of(row) for row in told))
     if not panels:
         return
-    figure = Figure(figsize=(5.5 * len(panels), 4.2), layout="constrained")
-    for axes, (part, shape) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        mine = [row for row in rows if (row.case.part, row.case.shape) == (part, shape) and row.speedup is not None]
-        for name in sorted({(row.case.method, row.case.backend) for row in mine}):
-            line = sorted((row.case.length, row.speedup) for row in mine if (row.case.method, row.case.backend) == name)
-            axes.plot(*zip(*line, strict=True), marker="o", label=" ".join(name))
+    num_rows = -(-len(panels) // PANELS_IN_A_ROW)
+    figure = Figure(figsize=(5 * PANELS_IN_A_ROW + 3.5, 3.8 * num_rows), layout="constrained")
+    every = figure.subplots(num_rows, PANELS_IN_A_ROW, squeeze=False).flat
+    for axes, panel in zip(every, panels, strict=False):
+        for number, line in enumerate(lines):
+            mine = [row for row in told if (row.case.part, row.case.shape) == panel and _line_of(row) == line]
+            places = sorted((row.case.length, row.speedup) for row in mine)
+            colour = colormaps["tab20"](number % 20)  # the same in every panel
+            axes.plot([x for x, _ in places], [y for _, y in places], marker="o", color=colour, label=line)
+        lengths = sorted({row.case.length for row in told})
         axes.axhline(1, color="black", linewidth=0.8)
-        axes.set(xscale="log", yscale="log", xlabel="tokens", ylabel="times as fast as dense", title=f"{part}, {shape}")
-        axes.legend(fontsize=6)
+        axes.set(xscale="log", yscale="log", title=", ".join(panel), xlabel="tokens", ylabel="times as fast as dense")
+        axes.set_xticks(lengths, [f"{length:,}" for length in lengths])
+        axes.minorticks_off()
+        low, high = axes.get_ylim()
+        ticks = [tick for tick in SPEED_TICKS if low <= tick <= high]
+        axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    for axes in every:  # panels that nothing is left for
+        axes.remove()
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", fontsize=8)
     figure.savefig(path)
+
+
+def _line_of(row: Row) -> str:
+    return f"{row.case.method}, {row.case.backend}"

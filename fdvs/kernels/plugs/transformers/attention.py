@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from fdvs.errors import InputError
+from fdvs.kernels.backends import Planned, plan_unless_short
 from fdvs.kernels.coverage import num_pairs, retained_mass
 from fdvs.kernels.layout import Layout
 from fdvs.kernels.methods.base import Prompt
-from fdvs.kernels.plans import Plan, dense_plan
 from fdvs.kernels.plugs.transformers.cache import KeptRow, ReducedRow, WholeRow
 from fdvs.kernels.plugs.transformers.report import LayerRecord
 from fdvs.kernels.rotary import Rotation
@@ -74,10 +74,10 @@ class LayerPlanner:
                 layer=self._index,
                 ops=self._ops,
             )
-            plan = self._plan(prompt)
-            out[one] = self._ops.attend(prompt.q, prompt.k, prompt.v, plan, scale=scale).out
-            self._count(prompt, plan)
-            kept.append(self._kept(prompt, plan) if keeps else None)
+            planned = plan_unless_short(self._method, prompt, dense_below=self._dense_below)
+            out[one] = self._ops.attend(prompt.q, prompt.k, prompt.v, planned.plan, scale=scale).out
+            self._count(prompt, planned)
+            kept.append(self._kept(prompt, planned) if keeps else None)
         if keeps:
             self.record.keeps(kept)
         else:
@@ -138,26 +138,19 @@ class LayerPlanner:
             )
         self.record.holds(sum(lengths))
 
-    def _is_planned(self, prompt: Prompt) -> bool:
-        return prompt.layout.length >= self._dense_below
-
-    def _plan(self, prompt: Prompt) -> Plan:
-        if self._is_planned(prompt):
-            return self._method.plan(prompt)
-        return dense_plan(prompt.layout.length, prompt.layout.length, prompt.q.device)
-
-    def _kept(self, prompt: Prompt, plan: Plan) -> KeptRow:
-        reduced = self._method.cache() if self._is_planned(prompt) else None
+    def _kept(self, prompt: Prompt, planned: Planned) -> KeptRow:
+        reduced = None if planned.is_dense else self._method.cache()
         if reduced is None:
             return WholeRow(prompt.k, prompt.v, self._ops, prompt.scale)
-        reduced.fill(prompt, plan)
+        reduced.fill(prompt, planned.plan)
         return ReducedRow(reduced, self._ops, prompt.scale)
 
-    def _count(self, prompt: Prompt, plan: Plan) -> None:
+    def _count(self, prompt: Prompt, planned: Planned) -> None:
+        plan = planned.plan
         heads_q, length = prompt.q.shape[1:3]
         mass = retained_mass(prompt.q, prompt.k, plan, scale=prompt.scale) if self._is_measured else None
         self.record.add(
-            is_planned=self._is_planned(prompt),
+            is_planned=not planned.is_dense,
             pairs=num_pairs(plan, length, 1, heads_q, prompt.heads_k),
             dense_pairs=heads_q * length * (length + 1) // 2,
             retained_mass=mass,

@@ -23,9 +23,6 @@ from fdvs.kernels.plugs.vllm.proof import Counts, Report
 
 _log = logging.getLogger(__name__)
 
-MOST_TILES_MEASURED = 4096
-"""Tiles of a plan above which its pairs are not counted: they are counted tile by tile."""
-
 
 @dataclass(slots=True)
 class Session:
@@ -162,8 +159,6 @@ class LayerAttention:
         counts.planned_calls += 1
         counts.layers.add(name)
         if not counts.is_measuring:
-            return
-        if plan.tiles is not None and plan.tiles.keep.shape[2] * plan.tiles.keep.shape[3] > MOST_TILES_MEASURED:
             return
         heads_q, heads_k, length = prompt.q.shape[1], prompt.heads_k, prompt.q.shape[2]
         counts.measured_calls += 1
