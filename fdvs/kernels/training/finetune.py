@@ -167,7 +167,9 @@ def _keep(accelerator: Any, folder: Path, wanted: Finetuning, step: int) -> None
     accelerator.save_state(str(place))
     if accelerator.is_main_process:
         note = {"step": step, "folder": place.name, "wanted": wanted.identity()}
-        (folder / "latest.json").write_text(json.dumps(note, indent=1), encoding="utf-8")
+        part = folder / "latest.json.part"
+        part.write_text(json.dumps(note, indent=1), encoding="utf-8")
+        part.replace(folder / "latest.json")
     accelerator.wait_for_everyone()
 
 
@@ -187,7 +189,13 @@ def _resume(accelerator: Any, folder: Path | None, wanted: Finetuning) -> int:
 def save(model: Any, folder: Path, wanted: Finetuning, losses: list[float]) -> None:
     """The model as safetensors, and beside it which method it was trained with."""
     model.save_pretrained(folder, safe_serialization=True)
-    told = {"method": wanted.method, "settings": wanted.settings, "training": asdict(wanted), "losses": losses}
+    told = {
+        "method": wanted.method,
+        "settings": wanted.settings,
+        "training": asdict(wanted),
+        "first_step": wanted.steps - len(losses) + 1,  # of this run: what was gone on from has its own losses
+        "losses": losses,
+    }
     (folder / SETTINGS_FILE).write_text(json.dumps(told, indent=1), encoding="utf-8")
 
 

@@ -88,6 +88,7 @@ def test_the_command_writes_weights_and_the_settings_they_were_trained_with(fold
     assert said["method"] == "cca"
     assert said["settings"] == {"group": 4, "window": 8}
     assert len(said["losses"]) == 1
+    assert said["first_step"] == said["training"]["steps"]
     trained, before = load(tmp_path / "out"), load(folder)
     assert not torch.equal(trained.lm_head.weight, before.lm_head.weight)
 

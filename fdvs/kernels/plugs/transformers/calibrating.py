@@ -146,6 +146,7 @@ def log_lines() -> Iterator[str]:
 def _frames(sample: Sample) -> Frames:
     """Frames of the film, as a captioner's model gets them."""
     from fdvs.media.clips import plan_at
+    from fdvs.media.frame import Frame
     from fdvs.media.jpeg import JpegEncoder
     from fdvs.media.probe import probe
     from fdvs.media.reader import read_clips
@@ -156,9 +157,11 @@ def _frames(sample: Sample) -> Frames:
     _, index = probe(sample.film, LimitSettings())
     times = [index.duration_ms * number // sample.num_frames for number in range(sample.num_frames)]
     encoder = JpegEncoder()
-    read = read_clips(
-        sample.film, index, [plan_at(index, times)], lambda frame: encoder.encode(frame.rgb(sample.short_side))
-    )
+
+    def small(frame: Frame) -> bytes:
+        return encoder.encode_frame(frame, min(sample.short_side, frame.width, frame.height))
+
+    read = read_clips(sample.film, index, [plan_at(index, times)], small)
     pictures = tuple(TimedPicture(time_ms, jpeg) for clip in read for time_ms, _, jpeg in clip.frames)
     if not pictures:
         raise InputError(f"no picture of {sample.film} could be decoded")
